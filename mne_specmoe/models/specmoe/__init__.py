@@ -1,0 +1,1 @@
+"""SpecMoE: a spectral mixture of masked-reconstruction experts."""

@@ -1,0 +1,1 @@
+"""Bricks of networks, with no model family's name on them."""

@@ -1,0 +1,106 @@
+"""Convolution and normalisation blocks."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class SameConv1d(nn.Conv1d):
+    """Convolution that keeps the length; an even kernel gets the odd sample of padding on the right.
+
+    torch's ``padding="same"`` with the padding written out, which spares its warning about even kernels.
+    """
+
+    def __init__(self, n_in: int, n_out: int, kernel: int, *, bias: bool = True):
+        super().__init__(n_in, n_out, kernel, bias=bias)
+        self._same = ((kernel - 1) // 2, kernel // 2)
+
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return super()._conv_forward(F.pad(x, self._same), weight, bias)
+
+
+class PhaseConvTranspose1d(nn.ConvTranspose1d):
+    """Transposed convolution computed as one convolution whose outputs are interleaved.
+
+    Output samples t with the same t mod stride see the same taps, so a transposed convolution of stride s is an ordinary one
+    with s times the output channels and a kernel s times shorter, followed by interleaving. torch's CPU kernels
+    for the ordinary one are several times faster. Parameters and results are those of `torch.nn.ConvTranspose1d`.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, self.weight, self.bias)
+
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        (stride,), (padding,), (dilation,) = self.stride, self.padding, self.dilation
+        n_in, n_out, n_taps = weight.shape
+        reach = dilation * (n_taps - 1) + 1
+        n_times = (x.shape[-1] - 1) * stride - 2 * padding + reach + self.output_padding[0]
+        # y[t] = sum_i x[i] w[t + padding - i·stride]: leading zeros make the padding a whole number of strides.
+        n_skipped = -(-padding // stride)
+        lead = n_skipped * stride - padding
+        n_steps = -(-(lead + reach) // stride)
+        dense = weight.new_zeros(n_in, n_out, n_steps * stride)
+        dense[..., lead : lead + reach : dilation] = weight
+        phases = dense.unflatten(-1, (n_steps, stride)).flip(2)  # [in, out, step, phase]
+        phases = phases.permute(1, 3, 0, 2).flatten(0, 1)  # [out·phase, in, step]
+        n_rows = -(-n_times // stride)
+        left = n_steps - 1 - n_skipped
+        right = n_rows + n_skipped - x.shape[-1]
+        y = F.conv1d(F.pad(x, (left, right)), phases)  # [B, out·phase, row]
+        y = y.unflatten(1, (n_out, stride)).transpose(2, 3).flatten(2)[..., :n_times]
+        return y if bias is None else y + bias[:, None]
+
+
+class ConvNormAct(nn.Module):
+    """Convolution, batch normalisation, exact GELU.
+
+    In evaluation mode the normalisation is folded into the convolution's weights: one pass over the signal less, the same
+    numbers to rounding, and still differentiable.
+
+    Parameters
+    ----------
+    conv : Conv1d or PhaseConvTranspose1d
+        The convolution; the number of its output channels sets that of the normalisation.
+    """
+
+    def __init__(self, conv: nn.Conv1d | PhaseConvTranspose1d):
+        super().__init__()
+        self.conv = conv
+        self.norm = nn.BatchNorm1d(conv.out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            return F.gelu(self.norm(self.conv(x)))
+        return F.gelu(self._folded(x))
+
+    def _folded(self, x: Tensor) -> Tensor:
+        """Convolution and running normalisation in one."""
+        conv, norm = self.conv, self.norm
+        gain = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        bias = norm.bias - norm.running_mean * gain
+        if conv.bias is not None:
+            bias = bias + conv.bias * gain
+        shape = (1, -1, 1) if isinstance(conv, PhaseConvTranspose1d) else (-1, 1, 1)
+        return conv._conv_forward(x, conv.weight * gain.view(shape), bias)
+
+
+class SampleStdLayerNorm(nn.Module):
+    """Layer norm with the unbiased standard deviation: a · (x − mean) / (std + eps) + b.
+
+    Parameters
+    ----------
+    dim : int
+        Size of the last axis, which is normalised.
+    eps : float
+        Added to the standard deviation (not to the variance).
+    """
+
+    def __init__(self, dim: int, eps: float = 1e-6):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+        self.bias = nn.Parameter(torch.zeros(dim))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        std, mean = torch.std_mean(x, -1, keepdim=True)
+        return self.weight * (x - mean) / (std + self.eps) + self.bias
