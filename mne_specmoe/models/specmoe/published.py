@@ -94,3 +94,14 @@ def _attention_half(half: str) -> dict[str, str]:
     for i in _ATTENTIONS[half]:
         keys |= _attention_keys(f"attention{i}", f"TransformerEnc{i}")
     return keys
+
+
+def readout_keys(n_experts: int) -> dict[str, str]:
+    """Our names of a `SpecMoE`'s gate and head → names in a published fine-tuned model."""
+    keys = {}
+    for leaf in ("weight", "bias"):
+        for i in range(n_experts):
+            keys[f"readout.gate.linears.{i}.{leaf}"] = f"gate_LinearT_{i + 1}.{leaf}"
+        for ours, theirs in (("norm", "0"), ("hidden", "1"), ("output", "4")):
+            keys[f"readout.final_layer.{ours}.{leaf}"] = f"classifier.net.{theirs}.{leaf}"
+    return keys

@@ -1,0 +1,424 @@
+"""Weights on disk: one safetensors file with a JSON header, and safe readers of what others published."""
+
+import json
+import os
+import pickle
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from mne_specmoe._validation import CheckpointError
+from mne_specmoe.models.registry import ARCHITECTURES, architecture_of
+from mne_specmoe.models.specmoe.mixture import SpecMoE
+from mne_specmoe.models.specmoe.network import SpecHiNet, SpecHiNetEncoder
+from mne_specmoe.models.specmoe.published import encoder_keys, expert_keys, readout_keys
+
+FORMAT_VERSION = 1
+_MAX_LISTED = 5
+# What published checkpoints hold beside tensors: numpy numbers and arrays (losses, random states), nothing that runs code.
+_SAFE_GLOBALS = [
+    np.dtype,
+    np.ndarray,
+    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
+    (np._core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
+    np._core.multiarray.scalar,
+    np._core.multiarray._reconstruct,
+    *{type(np.dtype(kind)) for kind in ("f8", "f4", "i8", "i4", "u4", "u8", "u1", "?")},
+]
+
+
+@dataclass(frozen=True)
+class CheckpointHeader:
+    """What a checkpoint of ours says of itself.
+
+    Parameters
+    ----------
+    architecture : str
+        Key of `mne_specmoe.models.registry.ARCHITECTURES`.
+    config : dict
+        Fields of the architecture's config.
+    training : dict
+        Free summary of how the weights came about (data, steps, licence).
+    package_version : str
+        Version of mne-specmoe that wrote the file.
+    format_version : int
+        Version of this format.
+    """
+
+    architecture: str
+    config: dict
+    training: dict
+    package_version: str
+    format_version: int = FORMAT_VERSION
+
+
+def save_expert(
+    expert: SpecHiNet, path: str | os.PathLike, *, training: Mapping | None = None
+) -> Path:
+    """Write one expert, encoder and decoder, as safetensors.
+
+    Parameters
+    ----------
+    expert : SpecHiNet
+        The network.
+    path : path-like
+        Where to; replaced in one step if it exists, so that no reader sees half a file.
+    training : mapping | None
+        Summary of the training that goes into the header; must be JSON.
+
+    Returns
+    -------
+    path : Path
+    """
+    return _save(expert, SpecHiNet, path, training)
+
+
+def save_specmoe(
+    network: SpecMoE, path: str | os.PathLike, *, training: Mapping | None = None
+) -> Path:
+    """Write a SpecMoE, experts' encoders, gate and head, as safetensors; see `save_expert`."""
+    return _save(network, SpecMoE, path, training)
+
+
+def load_expert(path: str | os.PathLike) -> SpecHiNet:
+    """Read one expert, ours (``.safetensors``) or a published one (``.pth``).
+
+    Published pickles are read with ``weights_only=True``: nothing in them can run.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; its format is told by its content, not by its name.
+
+    Returns
+    -------
+    expert : SpecHiNet
+        In evaluation mode, on the CPU.
+
+    Raises
+    ------
+    CheckpointError
+        If the file cannot be read, is no expert, or a tensor is missing, superfluous or misshapen (it is named).
+    FileNotFoundError
+        If there is no such file.
+    """
+    path = _existing(path)
+    if _is_safetensors(path):
+        return _load_ours(path, "specmoe-expert")
+    content = _read_published(path)
+    if "model_state" not in content:
+        raise CheckpointError(
+            f"{path} is not a published expert: it has no 'model_state', only {_listed(content)}."
+            + (" It looks fine-tuned: use load_specmoe." if "state_dict" in content else "")
+        )
+    state = _published_tensors(path, content["model_state"])
+    expert = SpecHiNet("published")
+    return _fill(expert, _renamed(path, state, expert_keys()), path)
+
+
+def load_specmoe(
+    path: str | os.PathLike,
+    *,
+    time_pooling: str | None = None,
+    channel_pooling: str | None = None,
+    n_times: int | None = None,
+) -> SpecMoE:
+    """Read a SpecMoE, ours (``.safetensors``) or a published fine-tuned one (``.pth``).
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    time_pooling, channel_pooling : {"mean", "max"} | None
+        Our files know these, and another value is an error. Published ones do not: None means "mean" there.
+    n_times : int | None
+        Samples per epoch at 200 Hz. Our files know it. For published ones None means the shortest epoch with the
+        spectral resolution that the gate was trained on; a number that contradicts that resolution is an error.
+
+    Returns
+    -------
+    network : SpecMoE
+        In evaluation mode, on the CPU.
+
+    Raises
+    ------
+    CheckpointError
+        As in `load_expert`.
+    """
+    path = _existing(path)
+    if _is_safetensors(path):
+        network = _load_ours(path, "specmoe")
+        wanted = {"time_pooling": time_pooling, "channel_pooling": channel_pooling, "n_times": n_times}
+        for name, value in wanted.items():
+            if value is not None and value != getattr(network.config, name):
+                raise CheckpointError(
+                    f"{path} holds a SpecMoE with {name}={getattr(network.config, name)!r}, "
+                    f"but {name}={value!r} was asked for; leave it out, or train with the other value."
+                )
+        return network
+    content = _read_published(path)
+    if "state_dict" not in content:
+        raise CheckpointError(
+            f"{path} is not a published fine-tuned model: it has no 'state_dict', only {_listed(content)}."
+            + (" It looks like one expert: use load_expert." if "model_state" in content else "")
+        )
+    state = _published_tensors(path, content["state_dict"])
+    return _published_specmoe(path, state, time_pooling or "mean", channel_pooling or "mean", n_times)
+
+
+def load_encoders(weights: str | os.PathLike | Sequence[str | os.PathLike]) -> list[SpecHiNetEncoder]:
+    """Read the encoders of a SpecMoE file, of an expert file, or of a list of expert files.
+
+    Parameters
+    ----------
+    weights : path-like | sequence of path-like
+        One file, or one file per expert.
+
+    Returns
+    -------
+    encoders : list of SpecHiNetEncoder
+        All of one layout.
+    """
+    if isinstance(weights, str | os.PathLike):
+        path = _existing(weights)
+        if _holds_expert(path):
+            return [load_expert(path).encoder]
+        return list(load_specmoe(path).experts)
+    encoders = [load_expert(path).encoder for path in weights]
+    if not encoders:
+        raise ValueError("weights is an empty list; give at least one expert, or None.")
+    layouts = {encoder.config.layout for encoder in encoders}
+    if len(layouts) > 1:
+        raise CheckpointError(f"The experts have different layouts: {', '.join(sorted(layouts))}.")
+    return encoders
+
+
+def read_header(path: str | os.PathLike) -> CheckpointHeader:
+    """Read what a checkpoint of ours says of itself, without its tensors.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is not a checkpoint of ours.
+    """
+    path = _existing(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is truncated or damaged: {error}.") from error
+    try:
+        header = json.loads(metadata["mne_specmoe"])
+        header = CheckpointHeader(**header)
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path} has no mne-specmoe header; it was written by another program.") from error
+    if header.format_version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} has format version {header.format_version}, this package reads up to {FORMAT_VERSION}; "
+            "upgrade mne-specmoe."
+        )
+    return header
+
+
+def _save(network: nn.Module, kind: type, path: str | os.PathLike, training: Mapping | None) -> Path:
+    """Write a temporary file beside the target, flush it to disk, rename it."""
+    if not isinstance(network, kind):
+        raise TypeError(f"Expected a {kind.__name__}, got {type(network).__name__}.")
+    path = Path(path)
+    header = CheckpointHeader(
+        architecture=architecture_of(network),
+        config=asdict(network.config),
+        training=dict(training or {}),
+        package_version=_package_version(),
+    )
+    tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
+    try:
+        save_file(tensors, temporary, metadata={"mne_specmoe": json.dumps(asdict(header))})
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return path
+
+
+def _umask() -> int:
+    """The process's file mode mask, which mkstemp ignores."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _package_version() -> str:
+    """Version of the installed package."""
+    try:
+        return version("mne-specmoe")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _existing(path: str | os.PathLike) -> Path:
+    """Check that a file is there."""
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"Expected a path, got {path!r} of type {type(path).__name__}.")
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(f"There is no weights file {path}.")
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder; give the weights file in it.")
+    return path
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Tell our format from a pickle by the first bytes; refuse what is neither."""
+    with open(path, "rb") as file:
+        start = file.read(64)
+    if not start:
+        raise CheckpointError(f"{path} is empty.")
+    if start.startswith(b"PK\x03\x04") or start[:1] == b"\x80":
+        return False
+    if start[8:9] == b"{":
+        return True
+    if start.lstrip().startswith(b"<"):
+        raise CheckpointError(f"{path} is a web page, not weights; download the file behind the link.")
+    raise CheckpointError(f"{path} is neither safetensors nor a torch checkpoint.")
+
+
+def _holds_expert(path: Path) -> bool:
+    """Whether a file holds one expert rather than a SpecMoE."""
+    if _is_safetensors(path):
+        return read_header(path).architecture == "specmoe-expert"
+    return "model_state" in _read_published(path)
+
+
+def _load_ours(path: Path, wanted: str) -> nn.Module:
+    """Read a safetensors file of ours that must hold the architecture `wanted`."""
+    header = read_header(path)
+    if header.architecture != wanted:
+        raise CheckpointError(f"{path} holds the architecture {header.architecture!r}, expected {wanted!r}.")
+    architecture = ARCHITECTURES[wanted]
+    known = {field.name for field in fields(architecture.config)}
+    try:
+        config = architecture.config(**header.config)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} has a config that is not understood ({error}); known: {sorted(known)}.") from error
+    with safe_open(path, framework="pt") as file:
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    return _fill(architecture.build(config), state, path)
+
+
+def _read_published(path: Path) -> dict:
+    """Unpickle with torch's restricted reader."""
+    try:
+        with torch.serialization.safe_globals(_SAFE_GLOBALS):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).split("\n")[0]
+        raise CheckpointError(
+            f"{path} was refused: it holds more than tensors and numbers, or is damaged, and reading it could run foreign code "
+            f"({reason})"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError) as error:
+        raise CheckpointError(f"{path} is truncated or damaged: {error}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a dict.")
+    return content
+
+
+def _published_tensors(path: Path, state: object) -> dict[str, Tensor]:
+    """The tensors of a published state dict, without the prefix of data-parallel training."""
+    if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise CheckpointError(f"{path}: the state is not a mapping of names to tensors.")
+    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+
+
+def _renamed(path: Path, state: dict[str, Tensor], keys: dict[str, str]) -> dict[str, Tensor]:
+    """Translate published names; every name must be known and present."""
+    _check_names(path, set(keys.values()), set(state))
+    return {ours: state[theirs] for ours, theirs in keys.items()}
+
+
+def _published_specmoe(
+    path: Path,
+    state: dict[str, Tensor],
+    time_pooling: str,
+    channel_pooling: str,
+    n_times: int | None,
+) -> SpecMoE:
+    """Build a SpecMoE from a fine-tuned published state dict; the experts' decoders, if stored, are left out."""
+    n_experts = len({name.split(".")[1] for name in state if name.startswith("experts.")})
+    keys = readout_keys(n_experts)
+    for i in range(n_experts):
+        encoder = {f"experts.{i}.{ours}": f"experts.{i}.{theirs}" for ours, theirs in encoder_keys().items()}
+        whole = {f"experts.{i}.{name}" for name in expert_keys().values()}
+        decoder = whole - set(encoder.values())
+        if decoder & set(state):
+            _check_names(path, whole, {n for n in state if n.startswith(f"experts.{i}.")})
+        keys |= encoder
+        state = {name: tensor for name, tensor in state.items() if name not in decoder}
+    tensors = _renamed(path, state, keys)
+    n_freqs = tensors["readout.gate.linears.0.weight"].shape[1]
+    shortest = {201: 400, 101: 200}.get(n_freqs)
+    if shortest is None:
+        raise CheckpointError(f"{path}: gate_LinearT_1.weight reads {n_freqs} frequencies, expected 201 or 101.")
+    n_outputs, hidden = tensors["readout.final_layer.output.weight"].shape
+    network = SpecMoE(
+        n_outputs,
+        n_times=shortest if n_times is None else n_times,
+        n_experts=n_experts,
+        layout="published",
+        time_pooling=time_pooling,
+        channel_pooling=channel_pooling,
+        gate_scale="power",
+        hidden=hidden,
+    )
+    if network.config.n_freqs != n_freqs:
+        raise CheckpointError(
+            f"{path} was trained with {n_freqs} frequencies in its gate, but epochs of n_times={n_times} have "
+            f"{network.config.n_freqs}."
+        )
+    for name in ("log_mean", "log_std"):  # ours only; unused where the gate reads the power itself
+        tensors[f"readout.gate.{name}"] = network.state_dict()[f"readout.gate.{name}"]
+    return _fill(network, tensors, path)
+
+
+def _fill(network: nn.Module, state: dict[str, Tensor], path: Path) -> nn.Module:
+    """Load a state dict strictly: every tensor there, none left over, all of the right shape."""
+    wanted = network.state_dict()
+    _check_names(path, set(wanted), set(state))
+    for name, tensor in wanted.items():
+        if state[name].shape != tensor.shape:
+            raise CheckpointError(
+                f"{path}: tensor {name!r} has shape {tuple(state[name].shape)}, expected {tuple(tensor.shape)}."
+            )
+        if not torch.isfinite(state[name]).all():
+            raise CheckpointError(f"{path}: tensor {name!r} holds NaN or infinity.")
+    network.load_state_dict(state)
+    return network.eval()
+
+
+def _check_names(path: Path, wanted: set[str], found: set[str]) -> None:
+    """Raise a CheckpointError that names missing and superfluous tensors."""
+    if missing := wanted - found:
+        raise CheckpointError(f"{path}: {len(missing)} tensors are missing: {_listed(missing)}.")
+    if extra := found - wanted:
+        raise CheckpointError(f"{path}: {len(extra)} tensors are not part of this network: {_listed(extra)}.")
+
+
+def _listed(names: Mapping | set) -> str:
+    """The first few names."""
+    names = sorted(map(str, names))
+    more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
+    return ", ".join(map(repr, names[:_MAX_LISTED])) + more

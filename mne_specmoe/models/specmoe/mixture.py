@@ -1,0 +1,346 @@
+"""SpecMoE: several experts on one signal, weighed by a gate that reads the power spectrum.
+
+Source: arXiv:2603.16739. Shapes in the comments: B batch, C channels, E experts, F frequencies.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mne_specmoe._validation import check_number, check_option
+from mne_specmoe.models.specmoe.network import EMBED_DIM, LAYOUTS, SpecHiNetConfig, SpecHiNetEncoder
+from mne_specmoe.nn.heads import POOLINGS, PredictionHead
+from mne_specmoe.signal.canonical import SFREQ
+from mne_specmoe.signal.spectral import welch_psd
+
+GATE_SCALES = ("log", "power", "none")
+_PSD_FLOOR = 1e-10  # (100 µV)²/Hz, far below any amplifier's noise: keeps the logarithm of a flat channel finite
+
+
+@dataclass(frozen=True)
+class SpecMoEConfig:
+    """Everything that defines the architecture of a `SpecMoE`.
+
+    Parameters
+    ----------
+    n_outputs : int
+        Number of classes, or 1 for regression.
+    n_times : int
+        Samples per epoch at 200 Hz, before padding. It sets the resolution of the gate's spectrum: 0.5 Hz from 400
+        samples on, 1 Hz below.
+    n_experts : int
+        Number of experts.
+    layout : {"channelwise", "published"}
+        See `SpecHiNetConfig`.
+    time_pooling, channel_pooling : {"mean", "max"}
+        How an expert's tokens become one vector per channel, and channels one vector per epoch.
+    gate_scale : {"log", "power", "none"}
+        What the gate reads: log10 of the power spectrum, standardised per frequency; the spectrum as it is, as published;
+        or nothing (every gate is 1).
+    hidden : int | None
+        Width of the prediction head (None: 128 per expert).
+    dropout : float
+        Dropout probability of head and experts.
+    """
+
+    n_outputs: int
+    n_times: int
+    n_experts: int = 3
+    layout: str = "channelwise"
+    time_pooling: str = "mean"
+    channel_pooling: str = "mean"
+    gate_scale: str = "log"
+    hidden: int | None = None
+    dropout: float = 0.2
+
+    def __post_init__(self):
+        for name in ("n_outputs", "n_times", "n_experts"):
+            check_number(name, getattr(self, name), minimum=1, integer=True)
+        if self.hidden is not None:
+            check_number("hidden", self.hidden, minimum=1, integer=True)
+        check_option("layout", self.layout, LAYOUTS)
+        check_option("time_pooling", self.time_pooling, tuple(POOLINGS))
+        check_option("channel_pooling", self.channel_pooling, tuple(POOLINGS))
+        check_option("gate_scale", self.gate_scale, GATE_SCALES)
+        check_number("dropout", self.dropout, minimum=0.0, maximum=0.999)
+
+    @property
+    def n_per_segment(self) -> int:
+        """Length of the segments of the gate's spectrum, in samples."""
+        return 400 if self.n_times >= 400 else 200
+
+    @property
+    def n_freqs(self) -> int:
+        """Number of frequencies that the gate reads."""
+        return self.n_per_segment // 2 + 1
+
+
+class Pooled(NamedTuple):
+    """What gate and head need of an epoch; with frozen experts it never changes.
+
+    Attributes
+    ----------
+    embedding : Tensor, shape (n_epochs, n_experts, n_channels, 128)
+        Embeddings, pooled over time.
+    psd : Tensor, shape (n_epochs, n_channels, n_freqs)
+        Power spectral density in (100 µV)²/Hz.
+    """
+
+    embedding: Tensor
+    psd: Tensor
+
+
+class SpectralGate(nn.Module):
+    """One gate in (0, 1) per expert, channel and feature, from the channel's power spectrum.
+
+    Parameters
+    ----------
+    n_freqs : int
+        Number of frequencies.
+    n_experts : int
+        Number of experts.
+    scale : {"log", "power", "none"}
+        See `SpecMoEConfig`.
+    """
+
+    def __init__(self, n_freqs: int, n_experts: int, *, scale: str = "log"):
+        super().__init__()
+        check_option("scale", scale, GATE_SCALES)
+        self.scale = scale
+        self.linears = nn.ModuleList(nn.Linear(n_freqs, EMBED_DIM) for _ in range(n_experts))
+        self.register_buffer("log_mean", torch.zeros(n_freqs))
+        self.register_buffer("log_std", torch.ones(n_freqs))
+
+    @torch.no_grad()
+    def standardise(self, psd: Tensor) -> None:
+        """Take the mean and deviation of log10(psd), per frequency, from training epochs [n, C, F]."""
+        log_psd = psd.double().clamp_min(_PSD_FLOOR).log10().flatten(0, -2)
+        self.log_mean.copy_(log_psd.mean(0))
+        std = log_psd.std(0, correction=0)
+        self.log_std.copy_(torch.where(std > 1e-6, std, 1.0))
+
+    def forward(self, psd: Tensor) -> Tensor:
+        """Map spectra [B, C, F] to gates [B, E, C, 128]."""
+        if self.scale == "none":
+            return psd.new_ones(len(psd), len(self.linears), psd.shape[1], EMBED_DIM)
+        if self.scale == "log":
+            psd = (psd.clamp_min(_PSD_FLOOR).log10() - self.log_mean) / self.log_std
+        return torch.stack([torch.sigmoid(linear(psd)) for linear in self.linears], 1)
+
+
+class Readout(nn.Module):
+    """Gate and prediction head: all that is trained while the experts are frozen.
+
+    Parameters
+    ----------
+    config : SpecMoEConfig
+        The architecture.
+    """
+
+    def __init__(self, config: SpecMoEConfig):
+        super().__init__()
+        self.config = config
+        self.gate = SpectralGate(config.n_freqs, config.n_experts, scale=config.gate_scale)
+        self.final_layer = self.new_head(config.n_outputs)
+
+    def new_head(self, n_outputs: int) -> PredictionHead:
+        """An untrained head."""
+        n_features = EMBED_DIM * self.config.n_experts
+        return PredictionHead(
+            n_features, n_outputs, hidden=self.config.hidden, dropout=self.config.dropout
+        )
+
+    def features(self, embedding: Tensor, psd: Tensor) -> Tensor:
+        """Gated embeddings, pooled over channels: [B, E·128]."""
+        gated = embedding * self.gate(psd)  # [B, E, C, 128]
+        return POOLINGS[self.config.channel_pooling](gated, 2).flatten(1)
+
+    def forward(self, embedding: Tensor, psd: Tensor) -> Tensor:
+        """Map `Pooled` epochs to outputs [B, n_outputs]."""
+        return self.final_layer(self.features(embedding, psd))
+
+
+class SpecMoE(nn.Module):
+    """Spectral mixture of experts: pretrained encoders, a gate that reads the spectrum, a head.
+
+    Parameters
+    ----------
+    n_outputs : int
+        Number of classes, or 1 for regression.
+    n_chans : int | None
+        Number of channels. Kept for braindecode; any number works.
+    n_times : int | None
+        Samples per epoch at 200 Hz; None: from `input_window_seconds`.
+    chs_info : list | None
+        Kept for braindecode; only its length is compared with `n_chans`.
+    input_window_seconds : float | None
+        Length of an epoch, if `n_times` is not given.
+    sfreq : float
+        Sampling rate of the input; the network works at 200 Hz and refuses any other.
+    n_experts, layout, time_pooling, channel_pooling, gate_scale, hidden, dropout
+        See `SpecMoEConfig`.
+
+    Notes
+    -----
+    Input is [B, C, T] at 200 Hz in units of 100 µV (volts × 1e4), not padded. Source: arXiv:2603.16739.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = SpecMoE(n_outputs=2, n_times=800).eval()
+    >>> network(torch.randn(4, 3, 800)).shape
+    torch.Size([4, 2])
+    """
+
+    embed_dim = EMBED_DIM
+
+    def __init__(
+        self,
+        n_outputs: int,
+        n_chans: int | None = None,
+        n_times: int | None = None,
+        *,
+        chs_info: Sequence | None = None,
+        input_window_seconds: float | None = None,
+        sfreq: float | None = SFREQ,
+        n_experts: int = 3,
+        layout: str = "channelwise",
+        time_pooling: str = "mean",
+        channel_pooling: str = "mean",
+        gate_scale: str = "log",
+        hidden: int | None = None,
+        dropout: float = 0.2,
+    ):
+        super().__init__()
+        if sfreq is not None and sfreq != SFREQ:
+            raise ValueError(
+                f"SpecMoE works at {SFREQ:g} Hz, got sfreq={sfreq:g}; resample the signals, "
+                "or use SpecMoEClassifier, which does it."
+            )
+        if n_chans is not None and chs_info is not None and len(chs_info) != n_chans:
+            raise ValueError(f"n_chans={n_chans}, but chs_info describes {len(chs_info)} channels.")
+        if n_times is None:
+            if input_window_seconds is None:
+                raise ValueError("Give n_times, or input_window_seconds.")
+            n_times = round(input_window_seconds * SFREQ)
+        self.config = SpecMoEConfig(
+            n_outputs=n_outputs,
+            n_times=n_times,
+            n_experts=n_experts,
+            layout=layout,
+            time_pooling=time_pooling,
+            channel_pooling=channel_pooling,
+            gate_scale=gate_scale,
+            hidden=hidden,
+            dropout=dropout,
+        )
+        self.n_outputs, self.n_times, self.sfreq = n_outputs, n_times, SFREQ
+        self.n_chans = len(chs_info) if n_chans is None and chs_info is not None else n_chans
+        self.chs_info = chs_info
+        expert_config = SpecHiNetConfig(layout=layout, dropout=dropout)
+        self.experts = nn.ModuleList(SpecHiNetEncoder(expert_config) for _ in range(n_experts))
+        self.readout = Readout(self.config)
+        self.experts_frozen = False
+
+    @property
+    def final_layer(self) -> nn.Module:
+        """The prediction head."""
+        return self.readout.final_layer
+
+    @property
+    def input_window_seconds(self) -> float:
+        """Length of an epoch in seconds."""
+        return self.n_times / SFREQ
+
+    def reset_head(self, n_outputs: int) -> None:
+        """Replace the prediction head by an untrained one with `n_outputs` outputs."""
+        device = next(self.readout.parameters()).device
+        self.config = replace(self.config, n_outputs=n_outputs)
+        self.n_outputs = n_outputs
+        self.readout.config = self.config
+        self.readout.final_layer = self.readout.new_head(n_outputs).to(device)
+
+    def freeze_experts(self, frozen: bool = True) -> "SpecMoE":
+        """Keep the experts' parameters and running statistics as they are (or let them train)."""
+        self.experts_frozen = frozen
+        self.experts.requires_grad_(not frozen)
+        return self.train(self.training)
+
+    def train(self, mode: bool = True) -> "SpecMoE":
+        """Set training mode; frozen experts stay in evaluation mode."""
+        super().train(mode)
+        if self.experts_frozen:
+            self.experts.eval()
+        return self
+
+    def pool(self, x: Tensor) -> Pooled:
+        """Run the experts on x [B, C, T] and pool over time; the spectrum is that of the padded signal."""
+        return Pooled(self._pooled_embedding(x), self._psd(x))
+
+    def _pooled_embedding(self, x: Tensor) -> Tensor:
+        """Embeddings of all experts [B, E, C, 128]."""
+        return pooled_embeddings(self.experts, x, self.config.time_pooling)
+
+    def _psd(self, x: Tensor) -> Tensor:
+        """Spectrum of the padded input [B, C, F]."""
+        n_per_segment = self.config.n_per_segment
+        padded, _ = self.experts[0].pad(x)
+        n_overlap = 200 if n_per_segment == 400 else 0
+        return welch_psd(padded.float(), n_per_segment=n_per_segment, n_overlap=n_overlap)
+
+    def forward(self, x: Tensor, return_features: bool = False) -> Tensor | dict[str, Tensor | None]:
+        """Predict.
+
+        Parameters
+        ----------
+        x : Tensor, shape (n_batch, n_channels, n_times)
+            200 Hz, units of 100 µV.
+        return_features : bool
+            Return ``{"features": (n_batch, n_experts * 128), "cls_token": None}`` instead, as braindecode's models do.
+
+        Returns
+        -------
+        outputs : Tensor, shape (n_batch, n_outputs)
+        """
+        pooled = self.pool(x)
+        if return_features:
+            return {"features": self.readout.features(*pooled), "cls_token": None}
+        return self.readout(*pooled)
+
+
+def pooled_embeddings(experts: Sequence[SpecHiNetEncoder], x: Tensor, time_pooling: str) -> Tensor:
+    """Embed x [B, C, T] with every expert and pool over time: [B, E, C, 128]."""
+    pool, n_channels = POOLINGS[time_pooling], x.shape[1]
+    pooled = [pool(e.per_channel(e(x), n_channels), -1) for e in experts]
+    return torch.stack(pooled, 1)
+
+
+@torch.no_grad()
+def settle_normalisation(expert: SpecHiNetEncoder) -> None:
+    """Give the batch normalisations of an untrained expert the statistics of EEG-like noise.
+
+    An untrained network in evaluation mode has running statistics 0 and 1, under which the signal fades to nothing within
+    a few layers. One pass over seeded 1/f noise at the amplitude of EEG gives it statistics that keep the signal alive, and that
+    depend on no recording.
+    """
+    generator = torch.Generator().manual_seed(0)
+    spectrum = torch.fft.rfft(torch.randn(32, 4, 960, generator=generator))
+    frequencies = torch.arange(spectrum.shape[-1]).clamp_min(1)
+    noise = torch.fft.irfft(spectrum / frequencies.sqrt(), n=960)
+    noise = 0.2 * noise / noise.std(-1, keepdim=True)  # 20 µV
+    norms = [m for m in expert.modules() if isinstance(m, nn.BatchNorm1d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    was_training = expert.training
+    expert.train()
+    for module in expert.modules():
+        if isinstance(module, nn.Dropout):
+            module.eval()
+    expert(noise)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    expert.train(was_training)
