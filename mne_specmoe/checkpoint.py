@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -325,11 +326,13 @@ def _read_published(path: Path) -> dict:
         with torch.serialization.safe_globals(_SAFE_GLOBALS):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).split("\n")[0]
+        # torch's own message goes on to recommend weights_only=False, which we do not pass on.
+        culprit = re.search(r"GLOBAL ([\w.]+)", str(error))
         raise CheckpointError(
-            f"{path} was refused: it holds more than tensors and numbers, or is damaged, and reading it could run foreign code "
-            f"({reason})"
-        ) from error
+            f"{path} was refused: it is damaged, or holds more than tensors and numbers"
+            + (f" ({culprit[1]})" if culprit else "")
+            + ", and reading that could run foreign code."
+        ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError) as error:
         raise CheckpointError(f"{path} is truncated or damaged: {error}") from error
     if not isinstance(content, dict):

@@ -196,6 +196,7 @@ class SpecMoE(nn.Module):
     """
 
     embed_dim = EMBED_DIM
+    pooled_names = Pooled._fields
 
     def __init__(
         self,
@@ -277,19 +278,20 @@ class SpecMoE(nn.Module):
         return self
 
     def pool(self, x: Tensor) -> Pooled:
-        """Run the experts on x [B, C, T] and pool over time; the spectrum is that of the padded signal."""
-        return Pooled(self._pooled_embedding(x), self._psd(x))
+        """Run the experts on x [B, C, T] and pool over time."""
+        embedding = pooled_embeddings(self.experts, x, self.config.time_pooling)
+        return Pooled(embedding, *self.spectra(x))
 
-    def _pooled_embedding(self, x: Tensor) -> Tensor:
-        """Embeddings of all experts [B, E, C, 128]."""
-        return pooled_embeddings(self.experts, x, self.config.time_pooling)
-
-    def _psd(self, x: Tensor) -> Tensor:
-        """Spectrum of the padded input [B, C, F]."""
+    def spectra(self, x: Tensor) -> tuple[Tensor]:
+        """Power spectrum of the padded input, [B, C, F], as the only member of a tuple."""
         n_per_segment = self.config.n_per_segment
         padded, _ = self.experts[0].pad(x)
         n_overlap = 200 if n_per_segment == 400 else 0
-        return welch_psd(padded.float(), n_per_segment=n_per_segment, n_overlap=n_overlap)
+        return (welch_psd(padded.float(), n_per_segment=n_per_segment, n_overlap=n_overlap),)
+
+    def standardise(self, psd: Tensor) -> None:
+        """Let the gate learn the mean and deviation of training spectra [n, C, F]."""
+        self.readout.gate.standardise(psd)
 
     def forward(self, x: Tensor, return_features: bool = False) -> Tensor | dict[str, Tensor | None]:
         """Predict.

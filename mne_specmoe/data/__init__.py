@@ -1,0 +1,1 @@
+"""Recordings in, arrays out: the only subpackage that imports mne."""

@@ -1,0 +1,1 @@
+"""Arrays to the canonical tensor, and spectra of it."""
