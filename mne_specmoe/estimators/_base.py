@@ -269,7 +269,8 @@ class Classifier(ClassifierMixin, _Predictor):
 
     def predict(self, X) -> np.ndarray:
         """Most probable class of every epoch; see `predict_proba`."""
-        return self.classes_[self._outputs(X).argmax(1)]
+        winners = self._outputs(X).argmax(1)
+        return self.classes_[winners]
 
     def _encode_target(self, y: np.ndarray) -> tuple[Tensor, np.ndarray, int]:
         """Labels of any kind → 0, 1, …"""
@@ -313,7 +314,8 @@ class Regressor(RegressorMixin, _Predictor):
         y : ndarray, shape (n_epochs,)
             In the units of the y of fit.
         """
-        return self._outputs(X)[:, 0] * self.y_scale_ + self.y_mean_
+        outputs = self._outputs(X)[:, 0]
+        return outputs * self.y_scale_ + self.y_mean_
 
     def _encode_target(self, y: np.ndarray) -> tuple[Tensor, None, int]:
         """Standardise."""
