@@ -16,7 +16,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "UntrainedWarning",
         ],
         "checkpoint": ["load_expert", "load_specmoe", "save_expert", "save_specmoe"],
-        "data.recordings": ["prepare_raw"],
+        "data.preprocessing": ["prepare_raw"],
         "data.sliceable": ["as_sklearn"],
         "data.synthetic": ["make_epochs"],
         "estimators.specmoe": ["SpecMoEClassifier", "SpecMoEFeaturizer", "SpecMoERegressor"],

@@ -30,6 +30,12 @@ def check_option(name: str, value: object, allowed: Collection) -> None:
         raise ValueError(f"{name}={value!r} is not known; allowed: {options}.")
 
 
+def listed(names: Collection, *, at_most: int = 40) -> str:
+    """Names in quotes, at most so many of them, for an error message."""
+    shown = ", ".join(repr(str(name)) for name in list(names)[:at_most]) or "none"
+    return shown if len(names) <= at_most else f"{shown}, ... ({len(names)} in all)"
+
+
 def check_number(
     name: str,
     value: object,
@@ -91,6 +97,4 @@ def check_seed(random_state: object) -> int:
         return int(random_state.randint(2**31))
     if isinstance(random_state, np.random.Generator):
         return int(random_state.integers(2**31))
-    raise TypeError(
-        f"random_state must be None, an int, a RandomState or a Generator, got {random_state!r}."
-    )
+    raise TypeError(f"random_state must be None, an int, a RandomState or a Generator, got {random_state!r}.")

@@ -5,7 +5,7 @@ import os
 import pickle
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,15 +16,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from mne_specmoe._validation import CheckpointError
+from mne_specmoe._validation import CheckpointError, listed
 from mne_specmoe.models.registry import ARCHITECTURES, architecture_of
 from mne_specmoe.models.specmoe.mixture import SpecMoE
 from mne_specmoe.models.specmoe.network import SpecHiNet, SpecHiNetEncoder
 from mne_specmoe.models.specmoe.published import encoder_keys, expert_keys, readout_keys
 
 FORMAT_VERSION = 1
-_MAX_LISTED = 5
-# What published checkpoints hold beside tensors: numpy numbers and arrays (losses, random states), nothing that runs code.
+# What published checkpoints hold beside tensors: numpy numbers and arrays (losses, random states), nothing that runs
+# code.
 _SAFE_GLOBALS = [
     np.dtype,
     np.ndarray,
@@ -61,9 +61,7 @@ class CheckpointHeader:
     format_version: int = FORMAT_VERSION
 
 
-def save_expert(
-    expert: SpecHiNet, path: str | os.PathLike, *, training: Mapping | None = None
-) -> Path:
+def save_expert(expert: SpecHiNet, path: str | os.PathLike, *, training: Mapping | None = None) -> Path:
     """Write one expert, encoder and decoder, as safetensors.
 
     Parameters
@@ -82,9 +80,7 @@ def save_expert(
     return _save(expert, SpecHiNet, path, training)
 
 
-def save_specmoe(
-    network: SpecMoE, path: str | os.PathLike, *, training: Mapping | None = None
-) -> Path:
+def save_specmoe(network: SpecMoE, path: str | os.PathLike, *, training: Mapping | None = None) -> Path:
     """Write a SpecMoE, experts' encoders, gate and head, as safetensors; see `save_expert`."""
     return _save(network, SpecMoE, path, training)
 
@@ -117,7 +113,7 @@ def load_expert(path: str | os.PathLike) -> SpecHiNet:
     content = _read_published(path)
     if "model_state" not in content:
         raise CheckpointError(
-            f"{path} is not a published expert: it has no 'model_state', only {_listed(content)}."
+            f"{path} is not a published expert: it has no 'model_state', only {_some(content)}."
             + (" It looks fine-tuned: use load_specmoe." if "state_dict" in content else "")
         )
     state = _published_tensors(path, content["model_state"])
@@ -168,7 +164,7 @@ def load_specmoe(
     content = _read_published(path)
     if "state_dict" not in content:
         raise CheckpointError(
-            f"{path} is not a published fine-tuned model: it has no 'state_dict', only {_listed(content)}."
+            f"{path} is not a published fine-tuned model: it has no 'state_dict', only {_some(content)}."
             + (" It looks like one expert: use load_expert." if "model_state" in content else "")
         )
     state = _published_tensors(path, content["state_dict"])
@@ -314,7 +310,9 @@ def _load_ours(path: Path, wanted: str) -> nn.Module:
     try:
         config = architecture.config(**header.config)
     except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} has a config that is not understood ({error}); known: {sorted(known)}.") from error
+        raise CheckpointError(
+            f"{path} has a config that is not understood ({error}); known: {sorted(known)}."
+        ) from error
     with safe_open(path, framework="pt") as file:
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     return _fill(architecture.build(config), state, path)
@@ -415,13 +413,11 @@ def _fill(network: nn.Module, state: dict[str, Tensor], path: Path) -> nn.Module
 def _check_names(path: Path, wanted: set[str], found: set[str]) -> None:
     """Raise a CheckpointError that names missing and superfluous tensors."""
     if missing := wanted - found:
-        raise CheckpointError(f"{path}: {len(missing)} tensors are missing: {_listed(missing)}.")
+        raise CheckpointError(f"{path}: {len(missing)} tensors are missing: {_some(missing)}.")
     if extra := found - wanted:
-        raise CheckpointError(f"{path}: {len(extra)} tensors are not part of this network: {_listed(extra)}.")
+        raise CheckpointError(f"{path}: {len(extra)} tensors are not part of this network: {_some(extra)}.")
 
 
-def _listed(names: Mapping | set) -> str:
-    """The first few names."""
-    names = sorted(map(str, names))
-    more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
-    return ", ".join(map(repr, names[:_MAX_LISTED])) + more
+def _some(names: Iterable[str]) -> str:
+    """The first few of many names."""
+    return listed(sorted(names), at_most=5)

@@ -22,7 +22,7 @@ LAYERS = (
     ("_validation",),
     ("signal.canonical", "signal.spectral"),
     ("nn.attention", "nn.layers", "nn.quantize", "nn.heads", "models.interface"),
-    ("data.recordings",),
+    ("data.recordings", "data.preprocessing"),
     ("data.sliceable", "data.synthetic", "data.corpus"),
     ("models.specmoe.masking", "models.brainrvq.masking"),
     ("models.brainrvq.tokenizer",),
@@ -130,9 +130,7 @@ def foreign(module: str) -> set[str]:
 
 def is_among(module: str, places: tuple[str, ...]) -> bool:
     """Tell if a module is one of `places`; a place that ends with a dot is a folder."""
-    return any(
-        module.startswith(place) if place.endswith(".") else module == place for place in places
-    )
+    return any(module.startswith(place) if place.endswith(".") else module == place for place in places)
 
 
 def test_reads_every_form_of_import():

@@ -1,7 +1,6 @@
-"""The data door: Epochs, lists of Epochs and arrays to volts; the paper's preprocessing."""
+"""The data door: Epochs, lists of Epochs and arrays to volts."""
 
 import math
-import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,14 +15,9 @@ from mne_specmoe._validation import (
     SpecMoEWarning,
     check_number,
     check_option,
+    listed,
 )
 from mne_specmoe.signal.canonical import SFREQ
-
-TEN_TWENTY_19 = (
-    *("Fp1", "Fp2", "F3", "F4", "C3", "C4", "P3", "P4", "O1", "O2"),
-    *("F7", "F8", "T3", "T4", "T5", "T6", "Fz", "Cz", "Pz"),
-)
-"""The 19 channels of the 10-20 system that SpecMoE was pretrained on, in its order."""
 
 UNITS = {"V": 1.0, "mV": 1e-3, "uV": 1e-6, "µV": 1e-6, "μV": 1e-6}  # both micro signs
 """Volts in one of each unit that arrays may come in."""
@@ -32,10 +26,6 @@ _LARGEST_VOLTS = 1e30  # times 1e4 still fits float32
 _SCAN_VALUES = 2**20  # values looked at in one go by the checks
 _PLAUSIBLE_UV = (0.2, 1000.0)  # see check_amplitude
 _AMPLITUDE_EPOCHS = 64
-_NEWER_NAMES = {"T7": "T3", "T8": "T4", "P7": "T5", "P8": "T6"}
-_DECORATION = re.compile(r"^EEG[ _-]+|[ _-]+(REF|LE|AR|AVG|A1|A2|M1|M2)$|\.+$")
-_NOTCH_MARGIN = 1.0  # Hz that a notch needs below the Nyquist frequency
-
 Block = np.ndarray | torch.Tensor | mne.BaseEpochs
 
 
@@ -90,9 +80,7 @@ class EpochsReader:
             volts = self._read(0, index if contiguous else which)
         else:
             volts = self._gather(which)
-        return (
-            volts if self.volts_per_unit == 1.0 else volts * volts.dtype.type(self.volts_per_unit)
-        )
+        return volts if self.volts_per_unit == 1.0 else volts * volts.dtype.type(self.volts_per_unit)
 
     def batches(self, size: int | None = None) -> Iterator[slice]:
         """Yield slices over all epochs, of `size` epochs or of a size that keeps memory small."""
@@ -113,7 +101,7 @@ class EpochsReader:
         """Return a reader that yields the channels called `names`, in that order."""
         if self.ch_names is None:
             raise ValueError(
-                f"The channels {_listed(names)} were asked for, but X has no channel names; pass "
+                f"The channels {listed(names)} were asked for, but X has no channel names; pass "
                 "mne.Epochs, or name the channels of the array with ch_names."
             )
         return self.with_channels(match_channels(names, self.ch_names))
@@ -297,15 +285,13 @@ def match_channels(fitted_names: Sequence[str], names: Sequence[str]) -> np.ndar
     if missing:
         raise ValueError(
             f"X lacks {len(missing)} of the {len(fitted_names)} channels that are needed: "
-            f"{_listed(missing)}. X has {_listed(names)}. Rename its channels, or interpolate the "
+            f"{listed(missing)}. X has {listed(names)}. Rename its channels, or interpolate the "
             "missing ones."
         )
     return np.array([place[name] for name in fitted_names], dtype=int)
 
 
-def align_channels(
-    reader: EpochsReader, *, n_channels: int, ch_names: Sequence[str] | None
-) -> EpochsReader:
+def align_channels(reader: EpochsReader, *, n_channels: int, ch_names: Sequence[str] | None) -> EpochsReader:
     """Bring the channels of new data into the order that a model was fitted on.
 
     With names on both sides the channels are matched by name (:func:`match_channels`: extra ones
@@ -387,86 +373,6 @@ def metadata_column(X: object, name: str) -> np.ndarray:
     return np.concatenate([_column(item, name) for item in epochs])
 
 
-def prepare_raw(
-    raw: mne.io.BaseRaw,
-    *,
-    l_freq: float | None = 0.3,
-    h_freq: float | None = 75.0,
-    notch: float | Sequence[float] | None = 60.0,
-    sfreq: float = SFREQ,
-    channels: str | Sequence[str] | None = "paper",
-    crop_edges: float = 0.0,
-    verbose: bool | str | int | None = None,
-) -> mne.io.BaseRaw:
-    """Preprocess a recording as for SpecMoE's pretraining; the recording itself is not changed.
-
-    Channels picked, band-pass, notch, resampled, edges cut, in this order. Annotations are kept; a
-    stimulus channel is not: turn its events into annotations first.
-
-    Parameters
-    ----------
-    raw : mne.io.Raw
-        The recording, in volts.
-    l_freq, h_freq : float or None
-        Band-pass edges in Hz. No low-pass is applied where ``h_freq`` is at or above the Nyquist
-        frequency of the recording, as there is nothing to remove; None leaves either out.
-    notch : float, sequence of float, or None
-        Mains frequencies to remove, in Hz: 60 in the Americas, 50 in most other places. Those not
-        below the recording's Nyquist frequency (by 1 Hz) are skipped.
-    sfreq : float, default=200
-        Sampling rate of the result in Hz.
-    channels : "paper", sequence of str, or None
-        ``"paper"`` takes the 19 channels of :data:`TEN_TWENTY_19`. A sequence takes those, in its
-        order. The result bears the names asked for; in the recording they may be in any case and
-        carry what EDF files add (``"EEG Fp1-REF"``, ``"Fp1."``); T7, T8, P7, P8 stand for T3, T4,
-        T5, T6 and the reverse. None takes all EEG channels as they are.
-    crop_edges : float, default=0
-        Seconds cut from both ends, after filtering. The paper cuts 60.
-    verbose : bool, str, int or None
-        As in MNE.
-
-    Returns
-    -------
-    raw : mne.io.Raw
-        The preprocessed copy, with data loaded.
-
-    Raises
-    ------
-    TypeError
-        If ``raw`` is not a Raw.
-    ValueError
-        If channels are missing (all are named) or match twice, if the recording is too short for
-        ``crop_edges``, or if a parameter is out of range.
-
-    References
-    ----------
-    Darankoum et al., "SpecMoE: Spectral Mixture-of-Experts Foundation Model for Cross-Species EEG
-    Decoding", arXiv:2603.16739.
-    """
-    if not isinstance(raw, mne.io.BaseRaw):
-        raise TypeError(f"raw must be an mne.io.Raw, got {type(raw).__name__}.")
-    notches = np.atleast_1d([] if notch is None else np.asarray(notch, dtype=float)).ravel()
-    _check_filters(l_freq, h_freq, notches, sfreq, crop_edges)
-    if raw.duration <= 2 * crop_edges:
-        raise ValueError(
-            f"The recording lasts {raw.duration:g} s, so nothing is left after cutting crop_edges="
-            f"{crop_edges:g} s from both ends; use a smaller value, or leave this recording out."
-        )
-    nyquist = raw.info["sfreq"] / 2
-    h_freq = None if h_freq is None or h_freq >= nyquist else float(h_freq)
-    notches = [float(freq) for freq in notches if freq < nyquist - _NOTCH_MARGIN]
-    prepared = _pick_channels(raw, channels).load_data(verbose=verbose)
-    if l_freq is not None or h_freq is not None:
-        prepared.filter(l_freq, h_freq, picks="all", verbose=verbose)
-    if notches:
-        prepared.notch_filter(notches, picks="all", verbose=verbose)
-    if prepared.info["sfreq"] != sfreq:
-        prepared.resample(sfreq, verbose=verbose)
-    if crop_edges > 0:
-        prepared.crop(crop_edges, prepared.times[-1] - crop_edges, verbose=verbose)
-    return prepared
-
-
 def _check_parameters(sfreq: float | None, unit: str, ch_names: Sequence[str] | None) -> None:
     """Raise unless the parameters of open_epochs make sense by themselves."""
     if sfreq is not None:
@@ -478,7 +384,7 @@ def _check_parameters(sfreq: float | None, unit: str, ch_names: Sequence[str] | 
         raise TypeError(f"ch_names must be a sequence of str, got {ch_names!r}.")
     twice = sorted({name for name in ch_names if list(ch_names).count(name) > 1})
     if twice:
-        raise ValueError(f"ch_names must differ from one another, but {_listed(twice)} come twice.")
+        raise ValueError(f"ch_names must differ from one another, but {listed(twice)} come twice.")
 
 
 def _as_epochs(X: object) -> list[mne.BaseEpochs] | None:
@@ -500,9 +406,7 @@ def _as_epochs(X: object) -> list[mne.BaseEpochs] | None:
 
 def _is_list(X: object) -> bool:
     """Whether `X` is a list, a tuple, or NumPy's object array standing for one."""
-    return isinstance(X, list | tuple) or (
-        isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1
-    )
+    return isinstance(X, list | tuple) or (isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1)
 
 
 def _without_bads(epochs: mne.BaseEpochs) -> mne.BaseEpochs:
@@ -541,15 +445,13 @@ def _eeg_names(epochs: mne.BaseEpochs) -> tuple[str, ...]:
     if not len(picks):
         kinds = sorted(set(epochs.get_channel_types()))
         raise ValueError(
-            f"The Epochs have no EEG channels, only channels of type {_listed(kinds)}. If they are "
+            f"The Epochs have no EEG channels, only channels of type {listed(kinds)}. If they are "
             'EEG, say so: epochs.set_channel_types({name: "eeg", ...}).'
         )
     return tuple(epochs.ch_names[pick] for pick in picks)
 
 
-def _picks_of(
-    epochs: mne.BaseEpochs, names: tuple[str, ...], place: int, sfreq: float, n_times: int
-) -> np.ndarray:
+def _picks_of(epochs: mne.BaseEpochs, names: tuple[str, ...], place: int, sfreq: float, n_times: int) -> np.ndarray:
     """Places of the channels `names` in one item of a list, which must agree with the first."""
     if not math.isclose(epochs.info["sfreq"], sfreq, rel_tol=1e-6):
         raise ValueError(
@@ -567,21 +469,18 @@ def _picks_of(
         extra = [name for name in own if name not in names]
         raise ValueError(
             f"All Epochs must have the same EEG channels: compared with item 0, item {place} lacks "
-            f"{_listed(lacking)} and has besides {_listed(extra)}. Pick common channels first."
+            f"{listed(lacking)} and has besides {listed(extra)}. Pick common channels first."
         )
     return match_channels(names, epochs.ch_names)
 
 
-def _open_arrays(
-    X: object, sfreq: float | None, volts_per_unit: float, ch_names: Sequence[str] | None
-) -> EpochsReader:
+def _open_arrays(X: object, sfreq: float | None, volts_per_unit: float, ch_names: Sequence[str] | None) -> EpochsReader:
     """Open an array, a tensor, or a list of 2-D arrays."""
     blocks = _array_blocks(X)
     _, n_channels, n_times = blocks[0].shape
     if n_channels == 0 or n_times == 0:
         raise ValueError(
-            f"X has {n_channels} channel(s) of {n_times} sample(s), while a minimum of 1 is "
-            "required of each."
+            f"X has {n_channels} channel(s) of {n_times} sample(s), while a minimum of 1 is required of each."
         )
     if ch_names is not None and len(ch_names) != n_channels:
         raise ValueError(
@@ -607,9 +506,7 @@ def _array_blocks(X: object) -> list[np.ndarray | torch.Tensor]:
             "mne.make_fixed_length_epochs or mne.Epochs."
         )
     if _is_list(X) and not len(X):
-        raise ValueError(
-            "Found X with 0 sample(s) (an empty list) while a minimum of 1 is required."
-        )
+        raise ValueError("Found X with 0 sample(s) (an empty list) while a minimum of 1 is required.")
     if _is_list(X) and all(_ndim(item) == 2 for item in X):
         return _list_blocks(X)
     array = _check_tensor(X) if isinstance(X, torch.Tensor) else _check_array(X)
@@ -639,10 +536,7 @@ def _list_blocks(X: Sequence) -> list[np.ndarray | torch.Tensor]:
         )
     if 0 in shapes[0]:
         return [np.empty((1, *shapes[0]))]
-    return [
-        (_check_tensor(item) if isinstance(item, torch.Tensor) else _check_array(item))[None]
-        for item in X
-    ]
+    return [(_check_tensor(item) if isinstance(item, torch.Tensor) else _check_array(item))[None] for item in X]
 
 
 def _check_array(X: object) -> np.ndarray:
@@ -653,9 +547,7 @@ def _check_array(X: object) -> np.ndarray:
             "or leave those epochs out."
         )
     try:
-        return check_array(
-            X, dtype="numeric", allow_nd=True, ensure_all_finite=False, input_name="X"
-        )
+        return check_array(X, dtype="numeric", allow_nd=True, ensure_all_finite=False, input_name="X")
     except ValueError as error:
         if "inhomogeneous" not in str(error):
             raise
@@ -677,10 +569,7 @@ def _check_tensor(X: torch.Tensor) -> torch.Tensor:
             "n_times), or (n_epochs, n_times) of one channel. Reshape your data."
         )
     if len(X) == 0:
-        raise ValueError(
-            f"Found a tensor with 0 sample(s) (shape={tuple(X.shape)}) while a minimum of 1 is "
-            "required."
-        )
+        raise ValueError(f"Found a tensor with 0 sample(s) (shape={tuple(X.shape)}) while a minimum of 1 is required.")
     return X.detach()
 
 
@@ -761,12 +650,6 @@ def _check_finite(reader: EpochsReader) -> None:
         )
 
 
-def _listed(names: Sequence[str]) -> str:
-    """Names in quotes, at most forty of them."""
-    shown = ", ".join(repr(str(name)) for name in list(names)[:40]) or "none"
-    return shown if len(names) <= 40 else f"{shown}, ... ({len(names)} in all)"
-
-
 def _as_float(array: np.ndarray) -> np.ndarray:
     """float32 and float64 as they are, half precision as float32, everything else as float64."""
     if array.dtype in (np.float32, np.float64):
@@ -801,84 +684,7 @@ def _column(epochs: mne.BaseEpochs, name: str) -> np.ndarray:
     else:
         columns = list(metadata.columns)
     if name not in columns:
-        raise ValueError(
-            f"The epochs' metadata have no column {name!r}; they have {_listed(columns)}."
-        )
+        raise ValueError(f"The epochs' metadata have no column {name!r}; they have {listed(columns)}.")
     if isinstance(metadata, list):
         return np.asarray([row[name] for row in metadata])
     return metadata[name].to_numpy()
-
-
-def _check_filters(
-    l_freq: float | None,
-    h_freq: float | None,
-    notches: np.ndarray,
-    sfreq: float,
-    crop_edges: float,
-) -> None:
-    """Raise unless the parameters of prepare_raw are in range."""
-    for name, value in {"l_freq": l_freq, "h_freq": h_freq}.items():
-        if value is not None:
-            check_number(name, value, minimum=0, strict=True)
-    if l_freq is not None and h_freq is not None and l_freq >= h_freq:
-        raise ValueError(f"l_freq must be below h_freq, got {l_freq:g} and {h_freq:g} Hz.")
-    for freq in notches:
-        check_number("notch", float(freq), minimum=0, strict=True)
-    check_number("sfreq", sfreq, minimum=0, strict=True)
-    check_number("crop_edges", crop_edges, minimum=0)
-
-
-def _pick_channels(raw: mne.io.BaseRaw, channels: str | Sequence[str] | None) -> mne.io.BaseRaw:
-    """A copy of `raw` with the channels wanted, under the names and in the order wanted."""
-    if channels is None:
-        return raw.copy().pick("eeg", exclude=[])
-    if isinstance(channels, str):
-        check_option("channels", channels, ("paper",))
-        channels = TEN_TWENTY_19
-    present = _names_by_site(raw.ch_names)
-    found, missing = {}, []
-    for wanted in channels:
-        candidates = present.get(_site(wanted), [])
-        exact = [name for name in candidates if name == wanted]
-        exact = exact or [name for name in candidates if _plain(name) == _plain(wanted)]
-        candidates = exact or candidates
-        if len(candidates) > 1:
-            raise ValueError(
-                f"The channel {wanted!r} matches more than one of the recording: "
-                f"{_listed(candidates)}; drop or rename the others."
-            )
-        if candidates:
-            found[wanted] = candidates[0]
-        else:
-            missing.append(wanted)
-    if missing:
-        raise ValueError(
-            f"The recording lacks {len(missing)} of the {len(channels)} channels wanted: "
-            f"{_listed(missing)}. It has {_listed(raw.ch_names)}. Rename its channels, or choose "
-            "others with channels=[...] (or all EEG channels with channels=None)."
-        )
-    picked = raw.copy().pick(list(found.values()))
-    picked.reorder_channels(list(found.values()))
-    return picked.rename_channels({old: new for new, old in found.items() if old != new})
-
-
-def _names_by_site(names: Sequence[str]) -> dict[str, list[str]]:
-    """Channel names of a recording by the site they stand for."""
-    by_site: dict[str, list[str]] = {}
-    for name in names:
-        by_site.setdefault(_site(name), []).append(name)
-    return by_site
-
-
-def _plain(name: str) -> str:
-    """A channel name in capitals, without what EDF files add to it."""
-    plain = name.strip().upper()
-    while (shorter := _DECORATION.sub("", plain).strip()) not in (plain, ""):
-        plain = shorter
-    return plain
-
-
-def _site(name: str) -> str:
-    """A channel name as the 10-20 system of 1958 has it: T3 for T7, T5 for P7, and so on."""
-    plain = _plain(name)
-    return _NEWER_NAMES.get(plain, plain)

@@ -4,7 +4,7 @@ import mne
 import numpy as np
 
 from mne_specmoe._validation import check_number, check_seed
-from mne_specmoe.data.recordings import TEN_TWENTY_19
+from mne_specmoe.data.preprocessing import TEN_TWENTY_19
 
 _CLASSES = ("left_hand", "right_hand", "feet", "rest")
 _SITES = ("C3", "C4", "Cz", "Pz")  # where the mu rhythm of each class is strong
@@ -54,9 +54,7 @@ def make_eeg(
     check_number("sfreq", sfreq, minimum=0, strict=True)
     rng = np.random.default_rng(check_seed(random_state))
     positions = _half_sphere(n_channels)
-    return _background(rng, n_epochs, positions, n_times, sfreq) + _alpha(
-        rng, n_epochs, positions, n_times, sfreq
-    )
+    return _background(rng, n_epochs, positions, n_times, sfreq) + _alpha(rng, n_epochs, positions, n_times, sfreq)
 
 
 def make_epochs(
@@ -232,9 +230,7 @@ def _mu(
     return _MU_VOLTS * np.exp(-((distance / 0.5) ** 2))[:, :, None] * rhythm[:, None]
 
 
-def _rhythm(
-    rng: np.random.Generator, n_epochs: int, n_times: int, sfreq: float, frequency: float
-) -> np.ndarray:
+def _rhythm(rng: np.random.Generator, n_epochs: int, n_times: int, sfreq: float, frequency: float) -> np.ndarray:
     """A wave of random phase and slowly changing strength per epoch; its variance is about 1."""
     times = np.arange(n_times) / sfreq
     phase, start = rng.uniform(0, 2 * np.pi, (2, n_epochs, 1))

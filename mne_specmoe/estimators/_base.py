@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, TransformerMixin
-from sklearn.utils import assert_all_finite, check_consistent_length, column_or_1d
+from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
@@ -20,7 +20,8 @@ from mne_specmoe.estimators._door import CanonicalEpochs, EpochsInputMixin
 from mne_specmoe.estimators._training import Run, Schedule, inner_split, train
 
 PRECISIONS = ("float32", "bf16")
-# Samples per pass on a CPU. Passes have one fixed size, the last one filled up, so that an epoch's result does not depend on the
+# Samples per pass on a CPU. Passes have one fixed size, the last one filled up, so that an epoch's result does not
+# depend on the
 # others, to the last digit; small enough that an epoch alone does not cost many times its share.
 _PASS_SAMPLES = {"cpu": 2**14, "cuda": 2**22}
 _READOUT_ROWS = 64
@@ -145,9 +146,7 @@ class _Predictor(_NetworkEstimator):
         groups = self._find_groups(X, groups, len(epochs))
         seed = check_seed(self.random_state)
         with _seeded(seed):
-            split = inner_split(
-                len(epochs), fraction=self.validation_fraction, labels=labels, groups=groups, seed=seed
-            )
+            split = inner_split(len(epochs), fraction=self.validation_fraction, labels=labels, groups=groups, seed=seed)
             network = self._make_network(n_outputs, epochs.n_times)
             self._train(network, epochs, target, split)
         self.validation_indices_ = split[1]
@@ -277,9 +276,7 @@ class Classifier(ClassifierMixin, _Predictor):
         check_classification_targets(y)
         classes, labels = np.unique(y, return_inverse=True)
         if len(classes) < 2:
-            raise ValueError(
-                f"{type(self).__name__} needs at least two classes in y, got one class: {classes[0]!r}."
-            )
+            raise ValueError(f"{type(self).__name__} needs at least two classes in y, got one class: {classes[0]!r}.")
         self.classes_ = classes
         return torch.from_numpy(labels.astype(np.int64)), labels, len(classes)
 
@@ -339,7 +336,8 @@ def _check_length(y: object, n_epochs: int) -> np.ndarray:
     assert_all_finite(y, input_name="y")
     if len(y) != n_epochs:
         raise ValueError(
-            f"Found input variables with inconsistent numbers of samples: X has {n_epochs} epochs, y has {len(y)} entries."
+            f"Found input variables with inconsistent numbers of samples: X has {n_epochs} epochs, y has {len(y)} "
+            "entries."
         )
     return y
 

@@ -62,8 +62,8 @@ class CanonicalEpochs:
 class EpochsInputMixin:
     """Opens X for an estimator with parameters `sfreq`, `unit` and `ch_names`.
 
-    Fitted attributes: ``sfreq_`` (Hz, before resampling), ``n_times_`` (samples at that rate), ``n_channels_``, ``ch_names_`` (None
-    for arrays without names).
+    Fitted attributes: ``sfreq_`` (Hz, before resampling), ``n_times_`` (samples at that rate), ``n_channels_``,
+    ``ch_names_`` (None for arrays without names).
     """
 
     def _open(self, X: object, *, reset: bool) -> CanonicalEpochs:

@@ -8,10 +8,10 @@ from functools import partialmethod
 
 import numpy as np
 import torch
+from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, train_test_split
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from skorch.helper import predefined_split
-from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, train_test_split
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
@@ -209,8 +209,8 @@ def inner_split(
     if train is None or (labels is not None and len(np.unique(labels[train])) < len(np.unique(labels))):
         what = "groups" if groups is not None else "epochs"
         warnings.warn(
-            f"There are too few {what} to set validation_fraction={fraction} of them aside with every class left to train "
-            "on: training uses all epochs and cannot stop early. Pass validation_fraction=None to say so yourself.",
+            f"There are too few {what} to set validation_fraction={fraction} of them aside with every class left to "
+            "train on: training uses all epochs and cannot stop early. Pass validation_fraction=None to ask for that.",
             SpecMoEWarning,
             stacklevel=4,
         )
@@ -230,8 +230,10 @@ def _grouped_split(
     with warnings.catch_warnings():  # rare classes: dealt with by the caller
         warnings.simplefilter("ignore", UserWarning)
         folds = list(splitter.split(index, labels, groups)) if _enough(labels, n_splits) else []
-    return folds[0] if folds else next(
-        GroupShuffleSplit(1, test_size=fraction, random_state=seed).split(index, groups=groups)
+    return (
+        folds[0]
+        if folds
+        else next(GroupShuffleSplit(1, test_size=fraction, random_state=seed).split(index, groups=groups))
     )
 
 

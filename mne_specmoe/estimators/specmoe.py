@@ -94,8 +94,8 @@ class SpecMoEFeaturizer(Featurizer):
     Parameters
     ----------
     weights : path-like | list of path-like | None
-        A SpecMoE file, an expert file, or one expert file per expert; ours (``.safetensors``) or published (``.pth``). None:
-        random experts, which a warning says.
+        A SpecMoE file, an expert file, or one expert file per expert; ours (``.safetensors``) or published
+        (``.pth``). None: random experts, which a warning says.
     n_experts : int
         Number of random experts; files bring their own number.
     layout : {"channelwise", "published"} | None
@@ -206,8 +206,8 @@ _PREDICTOR_PARAMETERS = """
     Parameters
     ----------
     weights : path-like | list of path-like | None
-        A SpecMoE file, an expert file, or one expert file per expert; ours (``.safetensors``) or published (``.pth``). Only the
-        experts are taken from it. None: random experts, which a warning says.
+        A SpecMoE file, an expert file, or one expert file per expert; ours (``.safetensors``) or published
+        (``.pth``). Only the experts are taken from it. None: random experts, which a warning says.
     n_experts : int
         Number of random experts; files bring their own number.
     layout : {"channelwise", "published"} | None
@@ -235,7 +235,8 @@ _PREDICTOR_PARAMETERS = """
     weight_decay : float
         Of Adam.{extra}
     validation_fraction : float | None
-        Share of the training data that is set aside to choose the best weights. None: train on everything, for `max_epochs`.
+        Share of the training data that is set aside to choose the best weights. None: train on everything, for
+        `max_epochs`.
     patience : int | None
         Training stops after so many epochs without a better validation loss. None: it does not stop early.
     group_column : str | None
@@ -270,7 +271,7 @@ _PREDICTOR_PARAMETERS = """
 
 class SpecMoEClassifier(Classifier):
     __doc__ = (
-        """Classify EEG epochs: SpecMoE experts, spectral gate, and a head trained with class-weighted cross-entropy.
+        """Classify EEG epochs with SpecMoE experts, spectral gate and a head, by class-weighted cross-entropy.
 """
         + _PREDICTOR_PARAMETERS.replace(
             "{extra}",
@@ -374,13 +375,11 @@ class SpecMoEClassifier(Classifier):
 
 
 class SpecMoERegressor(Regressor):
-    __doc__ = (
-        """Predict a number from EEG epochs: SpecMoE experts, spectral gate, and a head trained with the squared error.
+    __doc__ = """Predict a number from EEG epochs: SpecMoE experts, spectral gate, and a head trained with the
+    squared error.
 
     The target is standardised for training, and predictions come in its own units.
-"""
-        + _PREDICTOR_PARAMETERS.replace("{extra}", "").replace("{attributes}", "")
-    )
+""" + _PREDICTOR_PARAMETERS.replace("{extra}", "").replace("{attributes}", "")
 
     def __init__(
         self,

@@ -58,9 +58,7 @@ def rotate(x: Tensor, factors: Tensor) -> Tensor:
     return torch.view_as_real(pairs * factors).flatten(-2)
 
 
-def query_normalised_attention(
-    query: Tensor, key: Tensor, value: Tensor, *, form: str = "auto"
-) -> Tensor:
+def query_normalised_attention(query: Tensor, key: Tensor, value: Tensor, *, form: str = "auto") -> Tensor:
     """Attention whose softmax runs over the queries, with the diagonal scores set to 0.
 
     Parameters
@@ -247,7 +245,8 @@ def _fused_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The transposed map is a row softmax of (key, query), so torch's own backward kernel applies to it.
 
-    There, ``grad`` plays the values and ``value`` the output's gradient; the true log Z is handed over as its log-sum-exp.
+    There, ``grad`` plays the values and ``value`` the output's gradient; the true log Z is handed over as its
+    log-sum-exp.
     """
     diagonal = (query * key).sum(-1, keepdim=True)
     total = saved.log_total.exp()

@@ -22,7 +22,8 @@ class SameConv1d(nn.Conv1d):
 class PhaseConvTranspose1d(nn.ConvTranspose1d):
     """Transposed convolution computed as one convolution whose outputs are interleaved.
 
-    Output samples t with the same t mod stride see the same taps, so a transposed convolution of stride s is an ordinary one
+    Output samples t with the same t mod stride see the same taps, so a transposed convolution of stride s is an
+    ordinary one
     with s times the output channels and a kernel s times shorter, followed by interleaving. torch's CPU kernels
     for the ordinary one are several times faster. Parameters and results are those of `torch.nn.ConvTranspose1d`.
     """
@@ -54,8 +55,8 @@ class PhaseConvTranspose1d(nn.ConvTranspose1d):
 class ConvNormAct(nn.Module):
     """Convolution, batch normalisation, exact GELU.
 
-    In evaluation mode the normalisation is folded into the convolution's weights: one pass over the signal less, the same
-    numbers to rounding, and still differentiable.
+    In evaluation mode the normalisation is folded into the convolution's weights: one pass over the signal less, the
+    same numbers to rounding, and still differentiable.
 
     Parameters
     ----------

@@ -63,8 +63,7 @@ def resample(x: np.ndarray, sfreq: float, *, to: float = SFREQ) -> np.ndarray:
     n_out = round(x.shape[-1] * float(to) / float(sfreq))
     if n_out < 1:
         raise ValueError(
-            f"{x.shape[-1]} samples at {sfreq:g} Hz are less than one sample at {to:g} Hz; "
-            "give longer signals."
+            f"{x.shape[-1]} samples at {sfreq:g} Hz are less than one sample at {to:g} Hz; give longer signals."
         )
     up, down = _ratio(float(sfreq), float(to))
     if up == down:

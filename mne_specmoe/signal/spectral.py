@@ -8,8 +8,8 @@ from torch.nn import functional as F
 def welch_psd(x: Tensor, *, sfreq: float = 200.0, n_per_segment: int, n_overlap: int = 0) -> Tensor:
     """Welch power spectral density without one-sided doubling.
 
-    The mean of every channel is removed once, over the whole window; segments are weighted by a periodic Hann window *w* and
-    :math:`|\\mathrm{rfft}|^2 / (f_s \\sum w^2 + 10^{-12})` is averaged over segments.
+    The mean of every channel is removed once, over the whole window; segments are weighted by a periodic Hann window
+    *w* and :math:`|\\mathrm{rfft}|^2 / (f_s \\sum w^2 + 10^{-12})` is averaged over segments.
 
     Parameters
     ----------

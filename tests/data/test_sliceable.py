@@ -72,9 +72,7 @@ def test_lazy_epochs_are_loaded_and_their_bad_ones_dropped_in_the_copy_only():
     raw = mne.io.RawArray(data, mne.create_info(2, 200.0, "eeg"), verbose="ERROR")
     raw.set_annotations(mne.Annotations([1.0], [0.1], ["blink"]))
     events = mne.make_fixed_length_events(raw, duration=2)
-    lazy = mne.Epochs(
-        raw, events, tmin=-0.2, tmax=1, baseline=(None, 0), reject={"eeg": 5e-4}, verbose="ERROR"
-    )
+    lazy = mne.Epochs(raw, events, tmin=-0.2, tmax=1, baseline=(None, 0), reject={"eeg": 5e-4}, verbose="ERROR")
     X = as_sklearn(lazy)
     assert not lazy.preload
     assert len(lazy.events) == 10

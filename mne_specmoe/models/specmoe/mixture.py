@@ -38,8 +38,8 @@ class SpecMoEConfig:
     time_pooling, channel_pooling : {"mean", "max"}
         How an expert's tokens become one vector per channel, and channels one vector per epoch.
     gate_scale : {"log", "power", "none"}
-        What the gate reads: log10 of the power spectrum, standardised per frequency; the spectrum as it is, as published;
-        or nothing (every gate is 1).
+        What the gate reads: log10 of the power spectrum, standardised per frequency; the spectrum as it is, as
+        published; or nothing (every gate is 1).
     hidden : int | None
         Width of the prediction head (None: 128 per expert).
     dropout : float
@@ -149,9 +149,7 @@ class Readout(nn.Module):
     def new_head(self, n_outputs: int) -> PredictionHead:
         """An untrained head."""
         n_features = EMBED_DIM * self.config.n_experts
-        return PredictionHead(
-            n_features, n_outputs, hidden=self.config.hidden, dropout=self.config.dropout
-        )
+        return PredictionHead(n_features, n_outputs, hidden=self.config.hidden, dropout=self.config.dropout)
 
     def features(self, embedding: Tensor, psd: Tensor) -> Tensor:
         """Gated embeddings, pooled over channels: [B, E·128]."""
@@ -324,12 +322,13 @@ def pooled_embeddings(experts: Sequence[SpecHiNetEncoder], x: Tensor, time_pooli
 def settle_normalisation(expert: SpecHiNetEncoder) -> None:
     """Give the batch normalisations of an untrained expert the statistics of EEG-like noise.
 
-    An untrained network in evaluation mode has running statistics 0 and 1, under which the signal fades to nothing within
-    a few layers. One pass over seeded 1/f noise at the amplitude of EEG gives it statistics that keep the signal alive, and that
-    depend on no recording.
+    An untrained network in evaluation mode has running statistics 0 and 1, under which the signal fades to nothing
+    within
+    a few layers. One pass over seeded 1/f noise at the amplitude of EEG gives it statistics that keep the signal
+    alive, and that depend on no recording.
     """
     generator = torch.Generator().manual_seed(0)
-    spectrum = torch.fft.rfft(torch.randn(32, 4, 960, generator=generator))
+    spectrum = torch.fft.rfft(torch.randn(8, 2, 960, generator=generator))
     frequencies = torch.arange(spectrum.shape[-1]).clamp_min(1)
     noise = torch.fft.irfft(spectrum / frequencies.sqrt(), n=960)
     noise = 0.2 * noise / noise.std(-1, keepdim=True)  # 20 µV

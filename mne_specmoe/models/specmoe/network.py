@@ -1,9 +1,10 @@
 """SpecHi-Net: one expert, an encoder and a decoder of raw EEG.
 
-Source: Darankoum, Habermacher, Volle, Grudinin, "SpecMoE: Spectral Mixture-of-Experts Foundation Model for Cross-Species EEG
+Source: Darankoum, Habermacher, Volle, Grudinin, "SpecMoE: Spectral Mixture-of-Experts Foundation Model for
+Cross-Species EEG
 Decoding" (arXiv:2603.16739). Shapes in the comments: B batch, C channels, T samples, n = T/15, L1 = T/30, L2 = T/60. A
-*grid* is [G, features, R, time]: in the ``published`` layout G = B and R = C, and convolutions see the R rows as one long series;
-in the ``channelwise`` layout G = B·C and R = 1, so that every channel is convolved on its own.
+*grid* is [G, features, R, time]: in the ``published`` layout G = B and R = C, and convolutions see the R rows as one
+long series; in the ``channelwise`` layout G = B·C and R = 1, so that every channel is convolved on its own.
 """
 
 from collections.abc import Callable
@@ -56,7 +57,8 @@ class Reconstruction(NamedTuple):
         The signal as rebuilt by the decoder's branch of small and of large kernels.
     aux_up1, aux_up2 : Tensor
         Coarse reconstructions of the padded signal, of length L1 = T/30 and 2n = 2T/15 per channel: shape
-        (n_batch, n_channels, length) in the channelwise layout, (n_batch, 19, n_channels · length) in the published one.
+        (n_batch, n_channels, length) in the channelwise layout, (n_batch, 19, n_channels · length) in the published
+        one.
     """
 
     short: Tensor
@@ -221,7 +223,7 @@ def _split_heads(x: Tensor) -> Tensor:
 
 
 def published_attention(query: Tensor, key: Tensor, value: Tensor, factors: Tensor) -> Tensor:
-    """Heads re-read, queries, keys and values rotated, normalised over the queries: [B, N, D] → [B, heads, N, D/heads]."""
+    """Heads re-read; query, key and value rotated; softmax over queries: [B, N, D] → [B, heads, N, D/heads]."""
     query, key, value = (rotate(_published_heads(x), factors) for x in (query, key, value))
     return query_normalised_attention(query, key, value)
 
@@ -385,9 +387,7 @@ class SpecHiNetEncoder(nn.Module):
         series = x.reshape(-1, 1, n_rows * x.shape[-1])  # [G, 1, R·T]
         short1, long1 = self.dropout(self.down1.short(series)), self.dropout(self.down1.long(series))
         first = torch.cat([short1, long1], -1).unflatten(-1, (n_rows, -1))  # [G, 64, R, 2n]
-        second = self.dropout(
-            _join(self.down2.short(short1), self.down2.long(long1), n_rows)
-        )  # [G, 64, R, L1]
+        second = self.dropout(_join(self.down2.short(short1), self.down2.long(long1), n_rows))  # [G, 64, R, L1]
         tokens = _FIRST_TOKENS[layout](second, n_batch)  # [B, C·L1, 64]
         second = _grid(tokens, len(second), n_rows)
         attended = _grid(self.attention1(tokens, fine), len(second), n_rows)
