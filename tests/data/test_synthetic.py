@@ -7,7 +7,8 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 
-from mne_specmoe.data.recordings import TEN_TWENTY_19, amplitude_uv, open_epochs
+from mne_specmoe.data.preprocessing import TEN_TWENTY_19
+from mne_specmoe.data.recordings import amplitude_uv, open_epochs
 from mne_specmoe.data.synthetic import make_eeg, make_epochs
 
 
