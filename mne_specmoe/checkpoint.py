@@ -117,8 +117,8 @@ def load_expert(path: str | os.PathLike) -> SpecHiNet:
             + (" It looks fine-tuned: use load_specmoe." if "state_dict" in content else "")
         )
     state = _published_tensors(path, content["model_state"])
-    expert = SpecHiNet("published")
-    return _fill(expert, _renamed(path, state, expert_keys()), path)
+    expert, keys = SpecHiNet("published"), expert_keys()
+    return _fill(expert, _renamed(path, state, keys), path, stored_names=keys)
 
 
 def load_specmoe(
@@ -214,22 +214,25 @@ def read_header(path: str | os.PathLike) -> CheckpointHeader:
         raise CheckpointError(f"{path} is truncated or damaged: {error}.") from error
     try:
         header = json.loads(metadata["mne_specmoe"])
-        header = CheckpointHeader(**header)
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        format_version = int(header["format_version"])
+    except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} has no mne-specmoe header; it was written by another program.") from error
-    if header.format_version > FORMAT_VERSION:
+    if format_version > FORMAT_VERSION:  # before the fields are read, which a later version may have changed
         raise CheckpointError(
-            f"{path} has format version {header.format_version}, this package reads up to {FORMAT_VERSION}; "
+            f"{path} has format version {format_version}, this package reads up to {FORMAT_VERSION}; "
             "upgrade mne-specmoe."
         )
-    return header
+    try:
+        return CheckpointHeader(**header)
+    except TypeError as error:
+        raise CheckpointError(f"{path} has a header that is not understood: {error}.") from error
 
 
 def _save(network: nn.Module, kind: type, path: str | os.PathLike, training: Mapping | None) -> Path:
     """Write a temporary file beside the target, flush it to disk, rename it."""
     if not isinstance(network, kind):
         raise TypeError(f"Expected a {kind.__name__}, got {type(network).__name__}.")
-    path = Path(path)
+    path = Path(path).expanduser()
     header = CheckpointHeader(
         architecture=architecture_of(network),
         config=asdict(network.config),
@@ -240,7 +243,7 @@ def _save(network: nn.Module, kind: type, path: str | os.PathLike, training: Map
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(descriptor)
     try:
-        save_file(tensors, temporary, metadata={"mne_specmoe": json.dumps(asdict(header))})
+        save_file(tensors, temporary, metadata={"mne_specmoe": json.dumps(asdict(header), default=_plain)})
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
@@ -249,6 +252,13 @@ def _save(network: nn.Module, kind: type, path: str | os.PathLike, training: Map
         os.unlink(temporary)
         raise
     return path
+
+
+def _plain(value: object) -> object:
+    """A numpy number as Python's, for JSON."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{value!r} of type {type(value).__name__} cannot be written as JSON.")
 
 
 def _umask() -> int:
@@ -284,10 +294,10 @@ def _is_safetensors(path: Path) -> bool:
         start = file.read(64)
     if not start:
         raise CheckpointError(f"{path} is empty.")
+    if start[8:9] == b"{":  # asked first: the length before it may begin with a pickle's \x80
+        return True
     if start.startswith(b"PK\x03\x04") or start[:1] == b"\x80":
         return False
-    if start[8:9] == b"{":
-        return True
     if start.lstrip().startswith(b"<"):
         raise CheckpointError(f"{path} is a web page, not weights; download the file behind the link.")
     raise CheckpointError(f"{path} is neither safetensors nor a torch checkpoint.")
@@ -324,7 +334,7 @@ def _read_published(path: Path) -> dict:
         with torch.serialization.safe_globals(_SAFE_GLOBALS):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        # torch's own message goes on to recommend weights_only=False, which we do not pass on.
+        # torch's own messages go on to recommend weights_only=False, which we do not pass on.
         culprit = re.search(r"GLOBAL ([\w.]+)", str(error))
         raise CheckpointError(
             f"{path} was refused: it is damaged, or holds more than tensors and numbers"
@@ -332,6 +342,8 @@ def _read_published(path: Path) -> dict:
             + ", and reading that could run foreign code."
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError) as error:
+        if "weights_only" in str(error):
+            raise CheckpointError(f"{path} was refused: it is no checkpoint but a program (TorchScript).") from None
         raise CheckpointError(f"{path} is truncated or damaged: {error}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a dict.")
@@ -340,7 +352,9 @@ def _read_published(path: Path) -> dict:
 
 def _published_tensors(path: Path, state: object) -> dict[str, Tensor]:
     """The tensors of a published state dict, without the prefix of data-parallel training."""
-    if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):
+    if not isinstance(state, Mapping) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
+    ):
         raise CheckpointError(f"{path}: the state is not a mapping of names to tensors.")
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
@@ -360,16 +374,23 @@ def _published_specmoe(
 ) -> SpecMoE:
     """Build a SpecMoE from a fine-tuned published state dict; the experts' decoders, if stored, are left out."""
     n_experts = len({name.split(".")[1] for name in state if name.startswith("experts.")})
-    keys = readout_keys(n_experts)
+    if not n_experts:
+        raise CheckpointError(f"{path} is not a published fine-tuned model: it has no tensors 'experts.*'.")
+    keys, names_of_encoder, names_of_expert = readout_keys(n_experts), encoder_keys(), expert_keys()
     for i in range(n_experts):
-        encoder = {f"experts.{i}.{ours}": f"experts.{i}.{theirs}" for ours, theirs in encoder_keys().items()}
-        whole = {f"experts.{i}.{name}" for name in expert_keys().values()}
+        encoder = {f"experts.{i}.{ours}": f"experts.{i}.{theirs}" for ours, theirs in names_of_encoder.items()}
+        whole = {f"experts.{i}.{name}" for name in names_of_expert.values()}
         decoder = whole - set(encoder.values())
         if decoder & set(state):
             _check_names(path, whole, {n for n in state if n.startswith(f"experts.{i}.")})
         keys |= encoder
         state = {name: tensor for name, tensor in state.items() if name not in decoder}
     tensors = _renamed(path, state, keys)
+    for name in ("readout.gate.linears.0.weight", "readout.final_layer.output.weight"):  # these tell the sizes
+        if tensors[name].ndim != 2:
+            raise CheckpointError(
+                f"{path}: tensor {keys[name]!r} has shape {tuple(tensors[name].shape)}, expected a matrix."
+            )
     n_freqs = tensors["readout.gate.linears.0.weight"].shape[1]
     shortest = {201: 400, 101: 200}.get(n_freqs)
     if shortest is None:
@@ -392,20 +413,24 @@ def _published_specmoe(
         )
     for name in ("log_mean", "log_std"):  # ours only; unused where the gate reads the power itself
         tensors[f"readout.gate.{name}"] = network.state_dict()[f"readout.gate.{name}"]
-    return _fill(network, tensors, path)
+    return _fill(network, tensors, path, stored_names=keys)
 
 
-def _fill(network: nn.Module, state: dict[str, Tensor], path: Path) -> nn.Module:
+def _fill(
+    network: nn.Module, state: dict[str, Tensor], path: Path, *, stored_names: Mapping[str, str] | None = None
+) -> nn.Module:
     """Load a state dict strictly: every tensor there, none left over, all of the right shape."""
+    stored_names = stored_names or {}
     wanted = network.state_dict()
     _check_names(path, set(wanted), set(state))
     for name, tensor in wanted.items():
-        if state[name].shape != tensor.shape:
+        found, stored_name = state[name], stored_names.get(name, name)
+        if found.shape != tensor.shape:
             raise CheckpointError(
-                f"{path}: tensor {name!r} has shape {tuple(state[name].shape)}, expected {tuple(tensor.shape)}."
+                f"{path}: tensor {stored_name!r} has shape {tuple(found.shape)}, expected {tuple(tensor.shape)}."
             )
-        if not torch.isfinite(state[name]).all():
-            raise CheckpointError(f"{path}: tensor {name!r} holds NaN or infinity.")
+        if not torch.isfinite(found).all():
+            raise CheckpointError(f"{path}: tensor {stored_name!r} holds NaN or infinity.")
     network.load_state_dict(state)
     return network.eval()
 
@@ -420,4 +445,4 @@ def _check_names(path: Path, wanted: set[str], found: set[str]) -> None:
 
 def _some(names: Iterable[str]) -> str:
     """The first few of many names."""
-    return listed(sorted(names), at_most=5)
+    return listed(sorted(map(str, names)), at_most=5)

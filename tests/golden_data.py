@@ -60,3 +60,9 @@ def expert_state(salt: int, attention_gain: float = 1.0) -> dict[str, torch.Tens
     """The same under our names."""
     state = published_state(salt, attention_gain)
     return {ours: state[theirs] for ours, theirs in expert_keys().items()}
+
+
+def encoder_state(salt: int) -> dict[str, torch.Tensor]:
+    """The encoder's part of it; its shapes are those of both layouts."""
+    prefix = "encoder."
+    return {key.removeprefix(prefix): t for key, t in expert_state(salt).items() if key.startswith(prefix)}

@@ -11,6 +11,7 @@ from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
+from skorch.callbacks import Callback as SkorchCallback
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -21,8 +22,7 @@ from mne_specmoe.estimators._training import Run, Schedule, inner_split, train
 
 PRECISIONS = ("float32", "bf16")
 # Samples per pass on a CPU. Passes have one fixed size, the last one filled up, so that an epoch's result does not
-# depend on the
-# others, to the last digit; small enough that an epoch alone does not cost many times its share.
+# depend on the others, to the last digit; small enough that an epoch alone does not cost many times its share.
 _PASS_SAMPLES = {"cpu": 2**14, "cuda": 2**22}
 _READOUT_ROWS = 64
 
@@ -35,7 +35,6 @@ class _NetworkEstimator(EpochsInputMixin, BaseEstimator):
         check_number("batch_size", self.batch_size, minimum=1, integer=True)
         check_option("precision", self.precision, PRECISIONS)
         check_device(self.device)
-        check_seed(self.random_state)
 
     def _passes(self, epochs: CanonicalEpochs) -> Iterator[tuple[Tensor, int]]:
         """Batches of one fixed size on the device, and how many of their rows are epochs."""
@@ -80,9 +79,11 @@ class Featurizer(TransformerMixin, _NetworkEstimator):
         """
         self._check_run_parameters()
         self._check_parameters()
-        self._open(X, reset=True)
-        with _seeded(check_seed(self.random_state)):
-            self.experts_ = self._make_experts().to(check_device(self.device)).eval()
+        seed = check_seed(self.random_state)
+        with _fitting(self):
+            self._open(X, reset=True)
+            with _seeded(seed):
+                self.experts_ = self._make_experts().to(check_device(self.device)).eval()
         return self
 
     def transform(self, X) -> np.ndarray:
@@ -98,6 +99,8 @@ class Featurizer(TransformerMixin, _NetworkEstimator):
         features : ndarray of float32, shape (n_epochs, n_features)
         """
         check_is_fitted(self)
+        self._check_run_parameters()
+        self._check_parameters()
         epochs = self._open(X, reset=False)
         features = np.empty((len(epochs), len(self.get_feature_names_out())), np.float32)
         start = 0
@@ -136,23 +139,29 @@ class _Predictor(_NetworkEstimator):
         self._check_run_parameters()
         self._check_training_parameters()
         self._check_parameters()
+        seed = check_seed(self.random_state)
         y = event_labels(X) if y is None else y
         if y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None, and X has no events."
             )
-        epochs = self._open(X, reset=True)
-        target, labels, n_outputs = self._encode_target(_check_length(y, len(epochs)))
-        groups = self._find_groups(X, groups, len(epochs))
-        seed = check_seed(self.random_state)
-        with _seeded(seed):
-            split = inner_split(len(epochs), fraction=self.validation_fraction, labels=labels, groups=groups, seed=seed)
-            network = self._make_network(n_outputs, epochs.n_times)
-            self._train(network, epochs, target, split)
-        self.validation_indices_ = split[1]
+        with _fitting(self):
+            epochs = self._open(X, reset=True)
+            target, labels, n_outputs = self._encode_target(_check_length(y, len(epochs)))
+            groups = self._find_groups(X, groups, len(epochs))
+            criterion = self._criterion(target)
+            with _seeded(seed):
+                split = inner_split(
+                    len(epochs), fraction=self.validation_fraction, labels=labels, groups=groups, seed=seed
+                )
+                network = self._make_network(n_outputs, epochs.n_times)
+                self._train(network, epochs, target, split, criterion)
+            self.validation_indices_ = split[1]
         return self
 
-    def _train(self, network: nn.Module, epochs: CanonicalEpochs, target: Tensor, split: tuple) -> None:
+    def _train(
+        self, network: nn.Module, epochs: CanonicalEpochs, target: Tensor, split: tuple, criterion: Callable
+    ) -> None:
         """Run the schedule on a fresh network and keep what came out."""
         device = check_device(self.device)
         network.to(device).freeze_experts().eval()
@@ -169,7 +178,7 @@ class _Predictor(_NetworkEstimator):
             signals=lambda: torch.cat(list(epochs.batches(256))),
             target=target,
             split=split,
-            criterion=self._criterion(target),
+            criterion=criterion,
         )
         self.net_, self.network_ = net, network
         self.n_iter_ = len(self.history_)
@@ -203,6 +212,9 @@ class _Predictor(_NetworkEstimator):
             check_number("patience", self.patience, minimum=1, integer=True)
         if self.validation_fraction is not None:
             check_number("validation_fraction", self.validation_fraction, minimum=0.0, maximum=0.9)
+        callbacks = () if self.callbacks is None else self.callbacks
+        if not isinstance(callbacks, list | tuple) or not all(isinstance(item, SkorchCallback) for item in callbacks):
+            raise TypeError(f"callbacks must be a list of skorch callbacks (instances), or None, got {callbacks!r}.")
 
     def _find_groups(self, X: object, groups: object, n_epochs: int) -> np.ndarray | None:
         """Groups as given, or from the metadata."""
@@ -212,9 +224,12 @@ class _Predictor(_NetworkEstimator):
             groups = metadata_column(X, groups)
         if groups is None:
             return None
-        groups = column_or_1d(groups)
-        if len(groups) != n_epochs:
-            raise ValueError(f"groups has {len(groups)} entries, but X has {n_epochs} epochs.")
+        groups = np.asarray(groups)
+        if groups.shape != (n_epochs,):
+            raise ValueError(
+                "groups must be a column of the metadata, or have one entry per epoch: X has "
+                f"{n_epochs} epochs, groups has shape {groups.shape}."
+            )
         return groups
 
     @torch.no_grad()  # not inference mode: the readout is trained on these tensors
@@ -229,6 +244,7 @@ class _Predictor(_NetworkEstimator):
     def _readout(self, X: object, function: Callable[..., Tensor]) -> np.ndarray:
         """Apply a function of the pooled epochs, in chunks of one fixed size; float64 for what follows."""
         check_is_fitted(self)
+        self._check_run_parameters()
         epochs = self._open(X, reset=False)
         pooled = self._map(self.network_.pool, epochs)
         device, outputs = check_device(self.device), []
@@ -273,8 +289,11 @@ class Classifier(ClassifierMixin, _Predictor):
 
     def _encode_target(self, y: np.ndarray) -> tuple[Tensor, np.ndarray, int]:
         """Labels of any kind → 0, 1, …"""
-        check_classification_targets(y)
-        classes, labels = np.unique(y, return_inverse=True)
+        try:
+            check_classification_targets(y)
+            classes, labels = np.unique(y, return_inverse=True)
+        except TypeError as error:  # what cannot be sorted
+            raise TypeError(f"The labels in y must be of one kind, such as all str or all int ({error}).") from error
         if len(classes) < 2:
             raise ValueError(f"{type(self).__name__} needs at least two classes in y, got one class: {classes[0]!r}.")
         self.classes_ = classes
@@ -282,11 +301,9 @@ class Classifier(ClassifierMixin, _Predictor):
 
     def _criterion(self, target: Tensor) -> Callable[[], nn.Module]:
         """Class-weighted cross-entropy."""
-        present = np.arange(len(self.classes_))
-        weights = self.class_weight
-        if isinstance(weights, dict):
-            weights = {i: weights.get(label, 1.0) for i, label in enumerate(self.classes_)}
-        weights = compute_class_weight(weights, classes=present, y=target.numpy())
+        weights = compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_[target.numpy()])
+        if not (np.isfinite(weights).all() and weights.min() >= 0 and weights.sum() > 0):
+            raise ValueError(f"class_weight must hold finite numbers >= 0, not all 0, got {self.class_weight!r}.")
         return partial(nn.CrossEntropyLoss, torch.tensor(weights / weights.sum(), dtype=torch.float32))
 
     def _check_training_parameters(self) -> None:
@@ -329,6 +346,13 @@ class Regressor(RegressorMixin, _Predictor):
         """Mean squared error."""
         return nn.MSELoss
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+# Training that stops where validation says so reaches a training R² of 0.1 to 0.7 on scikit-learn's toy data (200
+        # epochs of 10 samples of white noise) with random experts; without a validation part it reaches 0.99.
+        tags.regressor_tags.poor_score = self.weights is None and bool(self.validation_fraction)
+        return tags
+
 
 def _check_length(y: object, n_epochs: int) -> np.ndarray:
     """A finite 1-D y with one entry per epoch."""
@@ -345,6 +369,21 @@ def _check_length(y: object, n_epochs: int) -> np.ndarray:
 def _filled(x: Tensor, n_rows: int) -> Tensor:
     """Append rows of zeros up to so many."""
     return torch.cat([x, x.new_zeros(n_rows - len(x), *x.shape[1:])]) if len(x) < n_rows else x
+
+
+@contextmanager
+def _fitting(estimator: BaseEstimator) -> Iterator[None]:
+    """Forget an earlier fit; if this one fails, or is interrupted, put everything back as it was."""
+    before = dict(vars(estimator))
+    try:
+        for name in before:
+            if name.endswith("_"):
+                delattr(estimator, name)
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
 
 
 @contextmanager

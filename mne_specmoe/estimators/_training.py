@@ -295,6 +295,11 @@ def train(
         The last phase's net.
     history : list of dict
         One entry per training epoch: epoch, train_loss, valid_loss (None without validation), lr, experts_frozen.
+
+    Raises
+    ------
+    ValueError
+        If training diverged, so that no usable weights came out.
     """
     net, history, state, best = None, [], None, np.inf
     if schedule.n_frozen > 0:
@@ -314,6 +319,7 @@ def train(
         history += free
         if split[1] is not None and _best_loss(free) > best:
             network.load_state_dict(state)
+    _check_converged(network, history, schedule.lr)
     network.eval()
     return net, history
 
@@ -382,13 +388,24 @@ def _entries(net: NeuralNet, n_before: int, *, frozen: bool) -> list[dict]:
     return [
         {
             "epoch": n_before + i + 1,
-            "train_loss": row["train_loss"],
-            "valid_loss": row.get("valid_loss"),
+            "train_loss": float(row["train_loss"]),
+            "valid_loss": float(row["valid_loss"]) if "valid_loss" in row else None,
             "lr": row.get("event_lr", net.lr),
             "experts_frozen": frozen,
         }
         for i, row in enumerate(net.history)
     ]
+
+
+def _check_converged(network: nn.Module, history: list[dict], lr: float) -> None:
+    """Raise if the weights that are kept predict nothing."""
+    losses = [row["valid_loss"] for row in history if row["valid_loss"] is not None] or [history[-1]["train_loss"]]
+    weights_are_finite = all(bool(torch.isfinite(tensor).all()) for tensor in network.state_dict().values())
+    if not (weights_are_finite and np.isfinite(losses).any()):
+        raise ValueError(
+            f"Training diverged: after {len(history)} epochs with lr={lr:g} no loss or not all weights are finite. "
+            "Use a smaller learning rate, and check the amplitude of X."
+        )
 
 
 def _best_loss(history: list[dict]) -> float:

@@ -25,6 +25,9 @@ Weights = str | os.PathLike | Sequence[str | os.PathLike] | None
 
 def _check_experts_parameters(estimator: object) -> None:
     """Parameters that choose experts and pooling over time."""
+    weights = estimator.weights
+    if not (weights is None or isinstance(weights, str | os.PathLike | list | tuple)):
+        raise TypeError(f"weights must be a path, a list of paths, or None, got {weights!r}.")
     check_number("n_experts", estimator.n_experts, minimum=1, integer=True)
     check_option("layout", estimator.layout, (*LAYOUTS, None))
     check_option("time_pooling", estimator.time_pooling, tuple(POOLINGS))

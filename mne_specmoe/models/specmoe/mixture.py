@@ -256,11 +256,12 @@ class SpecMoE(nn.Module):
 
     def reset_head(self, n_outputs: int) -> None:
         """Replace the prediction head by an untrained one with `n_outputs` outputs."""
-        device = next(self.readout.parameters()).device
+        old = self.readout.final_layer
         self.config = replace(self.config, n_outputs=n_outputs)
         self.n_outputs = n_outputs
         self.readout.config = self.config
-        self.readout.final_layer = self.readout.new_head(n_outputs).to(device)
+        head = self.readout.new_head(n_outputs).to(next(old.parameters()))
+        self.readout.final_layer = head.train(old.training)
 
     def freeze_experts(self, frozen: bool = True) -> "SpecMoE":
         """Keep the experts' parameters and running statistics as they are (or let them train)."""
@@ -285,7 +286,8 @@ class SpecMoE(nn.Module):
         n_per_segment = self.config.n_per_segment
         padded, _ = self.experts[0].pad(x)
         n_overlap = 200 if n_per_segment == 400 else 0
-        return (welch_psd(padded.float(), n_per_segment=n_per_segment, n_overlap=n_overlap),)
+        padded = padded.to(torch.promote_types(padded.dtype, torch.float32))
+        return (welch_psd(padded, n_per_segment=n_per_segment, n_overlap=n_overlap),)
 
     def standardise(self, psd: Tensor) -> None:
         """Let the gate learn the mean and deviation of training spectra [n, C, F]."""

@@ -1,0 +1,124 @@
+"""The plain form computes the same, and the benchmark reports what it says."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from mne_specmoe.benchmark import speed
+from mne_specmoe.benchmark.plain import plain_expert
+from mne_specmoe.models.specmoe.network import LAYOUTS, AttentionBlock, SpecHiNet
+from mne_specmoe.nn.layers import ConvNormAct, PhaseConvTranspose1d
+
+TINY = speed.Sizes(
+    n_rounds=1,
+    expert=(2, 360),
+    windows=((2, 400),),
+    n_windows=2,
+    fit=(8, 2, 400),
+    unfrozen=(8, 1, 400),
+    transform=(2, 400),
+    n_transform=(2, 6),
+)
+
+
+@pytest.fixture(params=LAYOUTS)
+def experts(request) -> tuple[SpecHiNet, SpecHiNet]:
+    """An expert without dropout, whose running statistics have seen something, and its plain form."""
+    torch.manual_seed(0)
+    expert = SpecHiNet(request.param, dropout=0.0)
+    with torch.no_grad():
+        for _ in range(3):
+            expert(torch.randn(2, 3, 720))
+    return expert, plain_expert(expert)
+
+
+def loss(output) -> torch.Tensor:
+    """A number that depends on every output."""
+    return sum((each * torch.linspace(-1, 1, each.shape[-1])).square().mean() for each in output)
+
+
+def test_plain_form_has_none_of_the_shortcuts(experts):
+    expert, plain = experts
+    assert not [m for m in plain.modules() if isinstance(m, ConvNormAct | PhaseConvTranspose1d)]
+    ours = {m.attention for m in expert.modules() if isinstance(m, AttentionBlock)}
+    assert not [m for m in plain.modules() if isinstance(m, AttentionBlock) and m.attention in ours]
+
+
+def test_plain_form_is_a_copy_with_the_same_state(experts):
+    expert, plain = experts
+    theirs = plain.state_dict()
+    assert list(theirs) == list(expert.state_dict())
+    for name, value in expert.state_dict().items():
+        assert torch.equal(theirs[name], value)
+        assert theirs[name].data_ptr() != value.data_ptr()
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_plain_form_gives_the_same_outputs(experts, training):
+    expert, plain = (each.train(training) for each in experts)
+    x = torch.randn(2, 3, 720)
+    with torch.no_grad():
+        for ours, theirs in zip(expert(x), plain(x), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_plain_form_gives_the_same_gradients(experts, training):
+    expert, plain = (each.double().train(training) for each in experts)
+    x = torch.randn(2, 3, 720, dtype=torch.float64)
+    for each in (expert, plain):
+        loss(each(x)).backward()
+    ours, theirs = (dict(each.named_parameters()) for each in (expert, plain))
+    assert ours.keys() == theirs.keys()
+    for name, parameter in ours.items():
+        torch.testing.assert_close(parameter.grad, theirs[name].grad, rtol=1e-6, atol=1e-10, msg=name)
+
+
+def test_reports_every_part_as_table_and_json(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(speed, "QUICK", TINY)
+    n_threads = torch.get_num_threads()
+    speed.main(["--quick", "--threads", "2", "--json", str(tmp_path / "report.json")])
+    assert torch.get_num_threads() == n_threads
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert report["machine"]["n_threads"] == 2
+    assert report["machine"]["torch"] == torch.__version__
+    assert len(report["ratios"]) == len(speed._COMPARISONS)  # so every figure in it was measured
+    assert all(np.isfinite(ratio["value"]) and ratio["holds"] is None for ratio in report["ratios"])
+    timed = [figure for figure in report["figures"] if figure["unit"] != "MiB"]
+    assert all(figure["value"] > 0 for figure in timed)
+    table = capsys.readouterr().out
+    assert all(entry["name"] in table for entry in report["figures"] + report["ratios"])
+
+
+def test_measures_only_the_parts_asked_for():
+    report = speed.measure(["featurizer"], sizes=TINY)
+    assert [figure["name"] for figure in report["figures"]] == ["featurizer, 2 × 400"]
+    assert report["ratios"] == []
+
+
+def test_ratios_are_judged_by_their_goals():
+    figures = [
+        speed.Figure("forward, published plain", 4.2, "s"),
+        speed.Figure("forward, published", 1.0, "s"),
+        speed.Figure("forward, channelwise", 1.0, "s"),
+        speed.Figure("forward memory, published", 39.0, "MiB"),
+        speed.Figure("forward memory, published plain", 100.0, "MiB"),
+        speed.Figure("transform memory, few (200)", 100.0, "MiB"),
+        speed.Figure("transform memory, many (2000)", 400.0, "MiB"),
+    ]
+    found = {ratio.name: (round(ratio.value, 1), ratio.holds) for ratio in speed.compare(figures)}
+    assert found == {
+        "published forward": (4.2, True),
+        "channelwise forward": (4.2, False),
+        "published forward memory": (39.0, True),
+        "transform of more epochs, extra memory": (314.6, False),
+    }
+    assert {ratio.holds for ratio in speed.compare(figures, judge=False)} == {None}
+
+
+def test_peak_memory_sees_what_was_freed_again():
+    peak = speed._PeakMemory()
+    np.ones(4_000_000).sum()
+    assert 30e6 < peak.growth() < 60e6

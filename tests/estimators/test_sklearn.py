@@ -1,0 +1,288 @@
+"""The estimators are scikit-learn estimators, on arrays and on mne.Epochs."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, GroupKFold, StratifiedKFold, cross_val_predict, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from mne_specmoe import SpecMoEClassifier, SpecMoEFeaturizer, SpecMoERegressor, UntrainedWarning, as_sklearn, make_epochs
+
+ESTIMATORS = (SpecMoEFeaturizer, SpecMoEClassifier, SpecMoERegressor)
+PREDICTORS = ESTIMATORS[1:]
+pytestmark = pytest.mark.filterwarnings("ignore::mne_specmoe.UntrainedWarning")
+
+
+@parametrize_with_checks(
+    [
+        SpecMoEFeaturizer(n_experts=1),
+        SpecMoEClassifier(n_experts=1, hidden=32, max_epochs=20),
+        SpecMoERegressor(n_experts=1, hidden=32, max_epochs=20),
+    ]
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")  # the checks' data are no EEG: short, and not in volts
+def test_scikit_learn_finds_nothing_wrong(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture
+def featurizer_and_regression(make):
+    return make_pipeline(make(SpecMoEFeaturizer), StandardScaler(), LogisticRegression())
+
+
+@pytest.fixture(scope="module")
+def beta_epochs():
+    """60 epochs of which those of class 2 hold a 20 Hz rhythm in every channel."""
+    epochs, y, _ = make_epochs(60, n_channels=2, duration=1, effect=0, n_subjects=1)
+    epochs._data[y == 2] += 10e-6 * np.sin(2 * np.pi * 20 * epochs.times)
+    return epochs
+
+
+@pytest.mark.parametrize("channel_pooling", ["mean", None])
+def test_features_feed_a_pipeline_that_finds_a_rhythm(channel_pooling, featurizer_and_regression, beta_epochs):
+    featurizer_and_regression.set_params(specmoefeaturizer__channel_pooling=channel_pooling)
+    scores = cross_val_score(featurizer_and_regression, beta_epochs, beta_epochs.events[:, 2], cv=StratifiedKFold(2))
+    assert scores.mean() > 0.9
+
+
+def test_a_classifier_finds_a_rhythm(make, beta_epochs):
+    classifier = make(SpecMoEClassifier, hidden=None, max_epochs=30)
+    X, y = as_sklearn(beta_epochs), beta_epochs.events[:, 2]
+    assert cross_val_score(classifier, X, y, cv=StratifiedKFold(2)).mean() > 0.9
+
+
+def test_a_grid_search_over_epochs_is_one_over_arrays(featurizer_and_regression, epochs, X, y):
+    grid = {"specmoefeaturizer__channel_pooling": ["mean", None]}
+    search = GridSearchCV(featurizer_and_regression, grid, cv=2)
+    of_epochs = clone(search).fit(epochs, y)  # folds are lists of Epochs, the refit gets the Epochs
+    of_arrays = search.set_params(estimator__specmoefeaturizer__sfreq=160).fit(X, y)
+    np.testing.assert_allclose(of_epochs.cv_results_["mean_test_score"], of_arrays.cv_results_["mean_test_score"])
+    assert of_epochs.best_estimator_[0].ch_names_ == epochs.ch_names
+    np.testing.assert_array_equal(of_epochs.predict(epochs), of_arrays.predict(X))
+
+
+def test_a_grid_search_chooses_a_parameter_of_the_classifier(make, epochs, y):
+    search = GridSearchCV(make(SpecMoEClassifier), {"lr": [1e-3, 1e-2]}, cv=2)
+    search.fit(epochs, y)
+    assert len(search.cv_results_["params"]) == 2
+    assert search.best_estimator_.lr == search.best_params_["lr"]
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # joblib's, about the time that workers take to start
+def test_cross_validation_by_groups_is_the_same_for_all_containers_and_in_parallel(make, epochs, X, y):
+    groups = epochs.metadata["subject"].to_numpy()
+    options = {"cv": GroupKFold(2), "groups": groups, "scoring": "neg_log_loss", "error_score": "raise"}
+    classifier = make(SpecMoEClassifier, validation_fraction=0.3)
+    plain = cross_val_score(classifier, epochs, y, **options, params={"groups": groups})
+    sliceable = cross_val_score(classifier, as_sklearn(epochs), y, **options, params={"groups": groups}, n_jobs=2)
+    array = cross_val_score(clone(classifier).set_params(sfreq=160), X, y, **options, params={"groups": groups})
+    np.testing.assert_allclose(sliceable, plain, rtol=1e-6)
+    np.testing.assert_allclose(array, plain, rtol=1e-4)
+    assert len(np.unique(plain)) > 1
+
+
+def test_cross_validated_predictions_come_in_the_order_of_the_epochs(make, epochs, y):
+    regressor = make(SpecMoERegressor)
+    folds = StratifiedKFold(2).split(y, y)
+    predicted = cross_val_predict(regressor, epochs, y, cv=StratifiedKFold(2))
+    for train, test in folds:
+        expected = clone(regressor).fit(epochs[train], y[train]).predict(epochs[test])
+        np.testing.assert_array_equal(predicted[test], expected)
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_a_clone_has_the_parameters_and_nothing_of_the_fit(kind, fitted):
+    estimator = fitted(kind)
+    copy = clone(estimator)
+    assert copy.get_params() == estimator.get_params()
+    assert not [name for name in vars(copy) if name.endswith("_")]
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_only_the_weights_are_positional(kind):
+    with pytest.raises(TypeError, match="positional"):
+        kind(None, 3)
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_nothing_is_said_of_epochs_before_fit(kind, make, outputs, epochs):
+    with pytest.raises(NotFittedError, match="not fitted"):
+        outputs(make(kind), epochs)
+
+
+@pytest.mark.parametrize("kind", PREDICTORS)
+def test_gates_are_not_there_before_fit(kind, make, epochs):
+    with pytest.raises(NotFittedError, match="not fitted"):
+        make(kind).gate_weights(epochs)
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_random_experts_are_said_to_be_random(kind, make, epochs):
+    with pytest.warns(UntrainedWarning, match="experts are random") as caught:
+        make(kind).fit(epochs)
+    own = [warning for warning in caught if warning.category is UntrainedWarning]
+    assert len(own) == 1
+
+
+# Randomness
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_the_same_random_state_gives_the_same_result_and_another_gives_another(kind, make, outputs, epochs):
+    first, second, other = (outputs(make(kind, random_state=seed).fit(epochs), epochs) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(first, second)
+    assert np.abs(first - other).max() > 1e-4
+
+
+@pytest.mark.parametrize("generator", [np.random.RandomState, np.random.default_rng])
+def test_generators_are_random_states_too(generator, make, outputs, epochs):
+    first, second = (outputs(make(SpecMoEFeaturizer, random_state=generator(5)).fit(epochs), epochs) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    shared = make(SpecMoEFeaturizer, random_state=generator(5))
+    draws = [outputs(shared.fit(epochs), epochs) for _ in range(2)]
+    np.testing.assert_array_equal(draws[0], first)
+    assert not np.array_equal(draws[0], draws[1])
+
+
+def test_without_a_random_state_every_fit_differs(make, outputs, epochs):
+    estimator = make(SpecMoEFeaturizer, random_state=None)
+    assert not np.array_equal(outputs(estimator.fit(epochs), epochs), outputs(estimator.fit(epochs), epochs))
+
+
+# A second fit, and parameters changed between fit and use
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_a_second_fit_may_have_other_channels_length_and_rate(kind, make, fitted, outputs):
+    other, labels, _ = make_epochs(12, n_channels=5, duration=1.5, sfreq=128, n_subjects=2)
+    again = fitted(kind).fit(other, labels)
+    afresh = make(kind).fit(other, labels)
+    np.testing.assert_array_equal(outputs(again, other), outputs(afresh, other))
+    assert (again.n_channels_, again.n_times_, again.sfreq_) == (5, 192, 128)
+    assert again.ch_names_ == other.ch_names
+
+
+def test_a_second_fit_forgets_all_of_the_first(make, X, y, epochs):
+    table = pd.DataFrame(X[:, 0], columns=[f"t{i}" for i in range(X.shape[-1])])
+    estimator = make(SpecMoEClassifier, sfreq=160).fit(table, y)
+    assert estimator.n_features_in_ == X.shape[-1]
+    estimator.fit(epochs, y)
+    assert not hasattr(estimator, "n_features_in_")
+    assert not hasattr(estimator, "feature_names_in_")
+    assert estimator.fit(X, y).ch_names_ is None
+
+
+def test_parameters_set_after_fit_wait_for_the_next_fit(fitted, epochs, y):
+    classifier = fitted(SpecMoEClassifier)
+    before = classifier.predict_proba(epochs)
+    classifier.set_params(n_experts=2, time_pooling="max", channel_pooling="max", gate_scale="power", random_state=9)
+    np.testing.assert_array_equal(classifier.predict_proba(epochs), before)
+    classifier.fit(epochs, y)
+    assert len(classifier.network_.experts) == 2
+    assert np.abs(classifier.predict_proba(epochs) - before).max() > 1e-4
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_the_batch_size_changes_no_more_than_rounding(kind, fitted, outputs, epochs):
+    estimator = fitted(kind)
+    expected = outputs(estimator, epochs)
+    for batch_size in (1, 5, 1000):
+        found = outputs(estimator.set_params(batch_size=batch_size), epochs)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+@pytest.mark.parametrize(("name", "value"), [("batch_size", 0), ("precision", "float64"), ("device", "tpu")])
+def test_bad_parameters_set_after_fit_are_refused_in_use(kind, name, value, fitted, outputs, epochs):
+    with pytest.raises(ValueError, match=name):
+        outputs(fitted(kind).set_params(**{name: value}), epochs)
+
+
+# The featurizer's output
+
+
+@pytest.mark.parametrize(("channel_pooling", "n_features"), [("mean", 256), ("max", 256), (None, 768)])
+def test_features_are_named_float32_and_one_row_per_epoch(channel_pooling, n_features, make, epochs):
+    featurizer = make(SpecMoEFeaturizer, n_experts=2, channel_pooling=channel_pooling)
+    features = featurizer.fit_transform(epochs)
+    names = featurizer.get_feature_names_out()
+    assert features.shape == (24, n_features)
+    assert features.dtype == np.float32
+    assert len(set(names)) == n_features
+
+
+def test_channels_kept_apart_are_named_and_pool_to_the_pooled_features(make, epochs):
+    apart = make(SpecMoEFeaturizer, n_experts=2, channel_pooling=None).set_output(transform="pandas")
+    table = apart.fit_transform(epochs)
+    assert table.columns[0] == f"{epochs.ch_names[0]}_expert1_000"
+    assert table.columns[-1] == f"{epochs.ch_names[-1]}_expert2_127"
+    for channel_pooling, pool in (("mean", np.mean), ("max", np.max)):
+        pooled = make(SpecMoEFeaturizer, n_experts=2, channel_pooling=channel_pooling).set_output(transform="pandas")
+        for name, column in pooled.fit_transform(epochs).items():
+            same = [f"{channel}_{name}" for channel in epochs.ch_names]
+            np.testing.assert_allclose(column, pool(table[same], axis=1), rtol=1e-5, atol=1e-6)
+
+
+def test_channels_without_names_are_numbered(make, X):
+    featurizer = make(SpecMoEFeaturizer, channel_pooling=None, sfreq=160).fit(X)
+    assert featurizer.get_feature_names_out()[0] == "channel1_expert1_000"
+    assert featurizer.get_feature_names_out()[-1] == "channel3_expert1_127"
+
+
+def test_time_poolings_differ(make, epochs):
+    mean, largest = (make(SpecMoEFeaturizer, time_pooling=name).fit_transform(epochs) for name in ("mean", "max"))
+    assert (largest >= mean).all()
+    assert (largest > mean + 1e-3).any()
+
+
+# The predictors' output
+
+
+def test_probabilities_sum_to_one_and_predict_is_the_likeliest(fitted, epochs, y):
+    classifier = fitted(SpecMoEClassifier)
+    probabilities = classifier.predict_proba(epochs)
+    np.testing.assert_allclose(probabilities.sum(1), 1)
+    np.testing.assert_array_equal(classifier.predict(epochs), classifier.classes_[probabilities.argmax(1)])
+    assert classifier.score(epochs, y) == np.mean(classifier.predict(epochs) == y)
+
+
+@pytest.mark.parametrize("kind", PREDICTORS)
+def test_without_y_the_event_codes_are_the_targets(kind, make, outputs, epochs, y):
+    expected = outputs(make(kind).fit(epochs, y), epochs)
+    np.testing.assert_array_equal(outputs(make(kind).fit(epochs), epochs), expected)
+    halves = [epochs[:7], epochs[7:]]
+    np.testing.assert_array_equal(outputs(make(kind).fit(halves), halves), expected)
+
+
+@pytest.mark.parametrize("kind", PREDICTORS)
+def test_gates_are_given_per_epoch_channel_and_expert(kind, make, epochs):
+    estimator = make(kind, n_experts=2).fit(epochs)
+    gates = estimator.gate_weights(epochs)
+    assert gates.shape == (24, 3, 2)
+    assert (gates > 0).all()
+    assert (gates < 1).all()
+    assert (gates.std(axis=(0, 1)) > 0).all()  # they read the spectrum
+
+
+def test_gates_follow_their_channel_and_are_open_without_a_gate(make, fitted, epochs):
+    gates = fitted(SpecMoEClassifier).gate_weights(epochs)
+    swapped = epochs.copy().reorder_channels(epochs.ch_names[::-1])
+    np.testing.assert_array_equal(fitted(SpecMoEClassifier).gate_weights(swapped), gates)
+    np.testing.assert_array_equal(make(SpecMoEClassifier, gate_scale="none").fit(epochs).gate_weights(epochs), 1)
+
+
+def test_a_progress_bar_is_shown_only_when_asked_for(make, epochs, capsys):
+    make(SpecMoEClassifier).fit(epochs).predict(epochs)
+    quiet = capsys.readouterr()
+    assert quiet.out == quiet.err == ""
+    make(SpecMoEClassifier, verbose=1).fit(epochs).predict(epochs)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "experts" in shown.err
+    assert "valid_loss" in shown.err

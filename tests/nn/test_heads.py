@@ -1,0 +1,35 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from mne_specmoe.nn.heads import POOLINGS, PredictionHead
+
+
+def test_poolings_reduce_one_axis_by_mean_and_maximum():
+    x = torch.tensor([[1.0, 2.0, 9.0], [-5.0, 0.0, 2.0]])
+    assert torch.equal(POOLINGS["mean"](x, 1), torch.tensor([4.0, -1.0]))
+    assert torch.equal(POOLINGS["max"](x, 1), torch.tensor([9.0, 2.0]))
+    assert torch.equal(POOLINGS["max"](x, 0), torch.tensor([1.0, 2.0, 9.0]))
+    assert set(POOLINGS) == {"mean", "max"}
+
+
+@pytest.mark.parametrize(("hidden", "width"), [(None, 6), (10, 10)])
+def test_head_is_norm_linear_gelu_linear(hidden, width):
+    head = PredictionHead(6, 3, hidden=hidden).eval()
+    assert head.hidden.weight.shape == (width, 6)
+    assert head.output.weight.shape == (3, width)
+    x = 3 * torch.randn(5, 6) + 1
+    normed = (x - x.mean(-1, keepdim=True)) / (x.var(-1, keepdim=True, correction=0) + 1e-5).sqrt()
+    hidden_units = F.gelu(normed @ head.hidden.weight.T + head.hidden.bias)
+    expected = hidden_units @ head.output.weight.T + head.output.bias
+    torch.testing.assert_close(head(x), expected)
+
+
+def test_dropout_acts_in_training_only():
+    x = torch.randn(4, 6)
+    head = PredictionHead(6, 3, dropout=0.5)
+    assert not torch.equal(head(x), head(x))
+    head.eval()
+    assert torch.equal(head(x), head(x))
+    none = PredictionHead(6, 3, dropout=0.0)
+    assert torch.equal(none(x), none(x))
