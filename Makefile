@@ -25,7 +25,7 @@ help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
 	@echo 'Variables: PYTHON (interpreter for .venv), PIP_ARGS (of pip install), PYTEST_ARGS (of pytest).'
 
-demo: .venv/.installed-demo ## install the package, cross-validate on made-up EEG, draw a figure
+demo: .venv/.installed-demo ## install the package, run the quickstart, draw a figure
 	.venv/bin/python examples/plot_00_quickstart.py
 	@for figure in figures/*.png; do [ ! -e "$$figure" ] || echo "Figure: $$figure"; done
 
