@@ -73,6 +73,8 @@ class EpochsInputMixin:
             _validate_table(self, X, reset=reset)
         # Epochs of another rate than in fit are welcome later on, so `sfreq` need only agree with those of fit.
         sfreq = self.sfreq if is_array or reset else None
+        if is_array and not reset and sfreq is None and self.n_times_ >= self.sfreq_:
+            sfreq = self.sfreq_  # the rate of fit; where fit saw less than a second it was a guess
         reader = open_epochs(X, sfreq=sfreq, unit=self.unit, ch_names=self.ch_names)
         if reset:
             canonical = self._remember(reader)

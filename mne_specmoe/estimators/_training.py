@@ -312,7 +312,8 @@ def train(
         state = copy.deepcopy(network.state_dict())
         network.freeze_experts(False)
         data = Batches({"x": signals()}, target)
-        groups = [("module.experts.*", {"lr": schedule.expert_lr})]
+        # The readout first: the first group's learning rate is the one in the history.
+        groups = [("module.readout.*", {"lr": schedule.lr}), ("module.experts.*", {"lr": schedule.expert_lr})]
         n_left = schedule.max_epochs - schedule.n_frozen
         net = _phase(network, data, schedule, run, split, criterion, n_left, groups)
         free = _entries(net, len(history), frozen=False)

@@ -26,7 +26,7 @@ _BLOCK_ELEMENTS = {"cpu": 2**20, "cuda": 2**27}
 # exp() of a score below this bound neither overflows nor makes the sum lose small terms in float32.
 _SAFE_EXPONENT = 50.0
 # The fused form subtracts the diagonal afterwards; its rounding error grows by e^l_j / Z_j.
-_MAX_AMPLIFICATION = 8.0
+_MAX_AMPLIFICATION = 3.0
 
 
 def rotary_factors(positions: Tensor, dim: int, *, base: float = 10_000.0) -> Tensor:

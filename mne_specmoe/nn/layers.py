@@ -23,9 +23,9 @@ class PhaseConvTranspose1d(nn.ConvTranspose1d):
     """Transposed convolution computed as one convolution whose outputs are interleaved.
 
     Output samples t with the same t mod stride see the same taps, so a transposed convolution of stride s is an
-    ordinary one
-    with s times the output channels and a kernel s times shorter, followed by interleaving. torch's CPU kernels
-    for the ordinary one are several times faster. Parameters and results are those of `torch.nn.ConvTranspose1d`.
+    ordinary one with s times the output channels and a kernel s times shorter, followed by interleaving. torch's CPU
+    kernels for the ordinary one are several times faster. Parameters and results are those of
+    `torch.nn.ConvTranspose1d` without groups.
     """
 
     def forward(self, x: Tensor) -> Tensor:

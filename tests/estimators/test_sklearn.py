@@ -11,7 +11,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from mne_specmoe import SpecMoEClassifier, SpecMoEFeaturizer, SpecMoERegressor, UntrainedWarning, as_sklearn, make_epochs
+from mne_specmoe import (
+    SpecMoEClassifier,
+    SpecMoEFeaturizer,
+    SpecMoERegressor,
+    UntrainedWarning,
+    as_sklearn,
+    make_epochs,
+)
 
 ESTIMATORS = (SpecMoEFeaturizer, SpecMoEClassifier, SpecMoERegressor)
 PREDICTORS = ESTIMATORS[1:]

@@ -123,7 +123,7 @@ def test_shifting_changes_nothing_where_it_is_not_needed(monkeypatch):
 @pytest.mark.parametrize("score", [5.0, 10.0, 16.0, 30.0, 70.0, 120.0])
 def test_columns_that_their_diagonal_dominates_are_exact(form, score):
     tensors = sharp_inputs(score=score)
-    assert max(errors(tensors, form)) < 3e-5
+    assert max(errors(tensors, form)) < 1e-4
 
 
 def test_without_its_guard_the_fused_form_would_be_wrong(monkeypatch):

@@ -183,7 +183,8 @@ class SpecMoE(nn.Module):
 
     Notes
     -----
-    Input is [B, C, T] at 200 Hz in units of 100 µV (volts × 1e4), not padded. Source: arXiv:2603.16739.
+    Input is [B, C, T] at 200 Hz in units of 100 µV (volts × 1e4), not padded. braindecode's own estimators hand over
+    Epochs in µV: divide them by 100 first, or use `mne_specmoe.SpecMoEClassifier`. Source: arXiv:2603.16739.
 
     Examples
     --------
@@ -325,9 +326,8 @@ def settle_normalisation(expert: SpecHiNetEncoder) -> None:
     """Give the batch normalisations of an untrained expert the statistics of EEG-like noise.
 
     An untrained network in evaluation mode has running statistics 0 and 1, under which the signal fades to nothing
-    within
-    a few layers. One pass over seeded 1/f noise at the amplitude of EEG gives it statistics that keep the signal
-    alive, and that depend on no recording.
+    within a few layers. One pass over seeded 1/f noise at the amplitude of EEG gives it statistics that keep the
+    signal alive, and that depend on no recording.
     """
     generator = torch.Generator().manual_seed(0)
     spectrum = torch.fft.rfft(torch.randn(8, 2, 960, generator=generator))

@@ -84,12 +84,14 @@ def middles(expert: SpecHiNet, x: torch.Tensor, positions: torch.Tensor) -> dict
     """First 64 numbers of each sample at four places inside the network."""
     seen = {}
     encoder, decoder = expert.encoder, expert.decoder
-    hooks = [
-        # attention 1 re-reads the buffer of Down2's output, so its tokens are those numbers in that order
-        encoder.attention1.register_forward_hook(lambda _, args, y: seen.update(mid_Down2=args[0], mid_TransformerEnc1=y)),
-        # tokens [B, C·L1, 64] of the grid [B, 64, C, L1]
-        decoder.attention3.register_forward_hook(lambda _, args, y: seen.update(mid_Up1=args[0].transpose(1, 2))),
-    ]  # fmt: skip
+
+    def first(_, args, output):  # re-reads the buffer of Down2's output: the same numbers in the same order
+        seen.update(mid_Down2=args[0], mid_TransformerEnc1=output)
+
+    def third(_, args, output):  # tokens [B, C·L1, 64] of the grid [B, 64, C, L1]
+        seen.update(mid_Up1=args[0].transpose(1, 2))
+
+    hooks = [encoder.attention1.register_forward_hook(first), decoder.attention3.register_forward_hook(third)]
     expert(x, positions)
     for hook in hooks:
         hook.remove()
