@@ -49,7 +49,7 @@ mne.set_log_level("ERROR")
 # be had, we go on with made-up EEG, and say so.
 
 RUNS = (4, 8, 12)
-MOTOR_CORTEX = [f"{row}{site}" for row in ("FC", "C", "CP") for site in "31z24"]
+MOTOR_CORTEX = [f"{row}{site}" for row in ("FC", "C", "CP") for site in "531z246"]
 
 
 def find_recording():

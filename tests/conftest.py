@@ -40,9 +40,7 @@ def eegbci_raw(data_root) -> mne.io.BaseRaw:
 @pytest.fixture(scope="session")
 def eegbci_epochs(eegbci_raw) -> mne.Epochs:
     """Imagined left (T1) and right (T2) fist, 4 s each, preloaded. Shared: copy before changing."""
-    return mne.Epochs(
-        eegbci_raw, event_id=["T1", "T2"], tmin=0, tmax=4 - 1 / 160, baseline=None, preload=True
-    )
+    return mne.Epochs(eegbci_raw, event_id=["T1", "T2"], tmin=0, tmax=4 - 1 / 160, baseline=None, preload=True)
 
 
 @pytest.fixture(scope="session")

@@ -137,7 +137,7 @@ _TASKS: dict[str, Callable[[SpecHiNet, Tensor], None]] = {"forward": _forward, "
 def _seconds(tasks: dict[str, Callable[[], object]], n_rounds: int, n_threads: int) -> dict[str, float]:
     """Median duration of every task; they take turns, after one round that does not count.
 
-    With one thread, processor time counts: the same as the clock's on an idle machine, and what others do does not enter.
+    With one thread, processor time counts: as the clock's on an idle machine, but what others do does not enter.
     """
     clock = time.process_time if n_threads == 1 else time.perf_counter
     durations = {name: [] for name in tasks}

@@ -348,8 +348,8 @@ class Regressor(RegressorMixin, _Predictor):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-# Training that stops where validation says so reaches a training R² of 0.1 to 0.7 on scikit-learn's toy data (200
-        # epochs of 10 samples of white noise) with random experts; without a validation part it reaches 0.99.
+        # With random experts, training that stops where validation says so reaches a training R² of 0.1 to 0.7 on
+        # scikit-learn's toy data (200 epochs of 10 samples of white noise); without a validation part it reaches 0.99.
         tags.regressor_tags.poor_score = self.weights is None and bool(self.validation_fraction)
         return tags
 

@@ -222,19 +222,16 @@ def _grouped_split(
     index: np.ndarray, fraction: float, labels: np.ndarray | None, groups: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Whole groups to either side, classes in proportion as far as groups allow."""
-    if labels is None:
-        splitter = GroupShuffleSplit(1, test_size=fraction, random_state=seed)
-        return next(splitter.split(index, groups=groups))
-    n_splits = int(np.clip(round(1 / fraction), 2, len(np.unique(groups))))
-    splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():  # rare classes: dealt with by the caller
-        warnings.simplefilter("ignore", UserWarning)
-        folds = list(splitter.split(index, labels, groups)) if _enough(labels, n_splits) else []
-    return (
-        folds[0]
-        if folds
-        else next(GroupShuffleSplit(1, test_size=fraction, random_state=seed).split(index, groups=groups))
-    )
+    n_groups = len(np.unique(groups))
+    n_splits = int(np.clip(round(1 / fraction), 2, n_groups))
+    if labels is not None and _enough(labels, n_splits):
+        splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
+        with warnings.catch_warnings():  # rare classes: dealt with by the caller
+            warnings.simplefilter("ignore", UserWarning)
+            return next(splitter.split(index, labels, groups))
+    n_valid = int(np.clip(round(fraction * n_groups), 1, n_groups - 1))
+    splitter = GroupShuffleSplit(1, test_size=n_valid, random_state=seed)
+    return next(splitter.split(index, groups=groups))
 
 
 def _enough(labels: np.ndarray, n_splits: int) -> bool:

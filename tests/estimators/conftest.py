@@ -16,7 +16,7 @@ FAST = {"hidden": 8, "max_epochs": 3}
 
 @pytest.fixture(scope="session")
 def make():
-    """Make an estimator that is quick to fit: one random expert, a small head, three training epochs where it trains."""
+    """Make an estimator that is quick to fit: one random expert, a small head, three training epochs if any."""
 
     def make(kind, **parameters):
         parameters = {"n_experts": 1, "random_state": 0} | FAST | parameters

@@ -1,4 +1,4 @@
-"""What goes in: every container alike, later data matched with that of fit, and bad input refused before anything runs."""
+"""What goes in: all containers alike, later data matched with that of fit, bad input refused before anything runs."""
 
 import copy
 
@@ -78,7 +78,7 @@ def test_every_container_gives_the_same_result(kind, make, outputs, cut):
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=2e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("kind", ESTIMATORS)
+@pytest.mark.parametrize("kind", [SpecMoEFeaturizer, SpecMoEClassifier])
 @pytest.mark.parametrize("options", [{"preload": False}, {"preload": True}], ids=["lazy", "preloaded"])
 @pytest.mark.parametrize("dropped", [True, False], ids=["bads dropped", "bads not dropped"])
 def test_lazy_epochs_give_what_loaded_ones_give_and_stay_as_they_were(kind, options, dropped, make, outputs, cut):
@@ -354,7 +354,7 @@ def refuse_fit(estimator, X, y, error, match):
         estimator.fit(X) if isinstance(estimator, SpecMoEFeaturizer) else estimator.fit(X, y)
     assert unchanged(before, vars(estimator))
     np.testing.assert_array_equal(y, labels)
-    if data is not None and data.dtype != object:
+    if data is not None:
         np.testing.assert_array_equal(X, data)
 
 

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::mne_specmoe.UntrainedWarning")
     [
         SpecMoEFeaturizer(n_experts=1),
         SpecMoEClassifier(n_experts=1, hidden=32, max_epochs=20),
-        SpecMoERegressor(n_experts=1, hidden=32, max_epochs=20),
+        SpecMoERegressor(n_experts=1, hidden=32, max_epochs=5),
     ]
 )
 @pytest.mark.filterwarnings("ignore::UserWarning")  # the checks' data are no EEG: short, and not in volts
@@ -46,7 +46,7 @@ def featurizer_and_regression(make):
 def beta_epochs():
     """60 epochs of which those of class 2 hold a 20 Hz rhythm in every channel."""
     epochs, y, _ = make_epochs(60, n_channels=2, duration=1, effect=0, n_subjects=1)
-    epochs._data[y == 2] += 10e-6 * np.sin(2 * np.pi * 20 * epochs.times)
+    epochs._data[y == 2] += 30e-6 * np.sin(2 * np.pi * 20 * epochs.times)
     return epochs
 
 

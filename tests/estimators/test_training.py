@@ -37,7 +37,7 @@ def split(n_epochs, *, fraction=0.25, labels=None, groups=None, seed=0):
     return inner_split(n_epochs, fraction=fraction, labels=labels, groups=groups, seed=seed)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 @pytest.mark.filterwarnings("ignore::mne_specmoe.SpecMoEWarning")
 def test_a_split_parts_all_epochs_keeps_groups_together_and_every_class_to_train_on(data):
@@ -507,7 +507,7 @@ def own_files(expert_files, tmp_path_factory):
 
 
 @pytest.mark.parametrize("source", ["own_files", "published_files"])
-@pytest.mark.parametrize("kind", ESTIMATORS)
+@pytest.mark.parametrize("kind", [SpecMoEFeaturizer, SpecMoEClassifier])
 @pytest.mark.filterwarnings("error::mne_specmoe.UntrainedWarning")
 def test_experts_come_from_files_however_many_they_are(kind, source, make, outputs, epochs, request):
     for weights, encoders in request.getfixturevalue(source).values():

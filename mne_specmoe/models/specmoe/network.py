@@ -3,8 +3,9 @@
 Source: Darankoum, Habermacher, Volle, Grudinin, "SpecMoE: Spectral Mixture-of-Experts Foundation Model for
 Cross-Species EEG Decoding" (arXiv:2603.16739).
 
-Shapes in the comments: B batch, C channels, T samples, n = T/15, L1 = T/30, L2 = T/60. A *grid* is [G, features, R, time]: in the ``published`` layout G = B and R = C, and convolutions see the R rows as one
-long series; in the ``channelwise`` layout G = B·C and R = 1, so that every channel is convolved on its own.
+Shapes in the comments: B batch, C channels, T samples, n = T/15, L1 = T/30, L2 = T/60. A *grid* is [G, features, R,
+time]: in the ``published`` layout G = B and R = C, and convolutions see the R rows as one long series; in the
+``channelwise`` layout G = B·C and R = 1, so that every channel is convolved on its own.
 """
 
 from collections.abc import Callable
