@@ -5,10 +5,13 @@ from pathlib import Path
 
 import mne
 import pytest
+import torch
 
 from mne_specmoe.data.synthetic import make_epochs
 
 mne.set_log_level("WARNING")
+# The tests' networks are tiny. More threads than idle cores make each step wait for the busiest core, many times over.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

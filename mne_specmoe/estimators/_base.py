@@ -11,14 +11,13 @@ from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
-from skorch.callbacks import Callback as SkorchCallback
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from mne_specmoe._validation import check_device, check_number, check_option, check_seed
 from mne_specmoe.data.recordings import event_labels, metadata_column
 from mne_specmoe.estimators._door import CanonicalEpochs, EpochsInputMixin
-from mne_specmoe.estimators._training import Run, Schedule, inner_split, train
+from mne_specmoe.estimators._training import Run, Schedule, check_callbacks, inner_split, train
 
 PRECISIONS = ("float32", "bf16")
 # Samples per pass on a CPU. Passes have one fixed size, the last one filled up, so that an epoch's result does not
@@ -212,9 +211,7 @@ class _Predictor(_NetworkEstimator):
             check_number("patience", self.patience, minimum=1, integer=True)
         if self.validation_fraction is not None:
             check_number("validation_fraction", self.validation_fraction, minimum=0.0, maximum=0.9)
-        callbacks = () if self.callbacks is None else self.callbacks
-        if not isinstance(callbacks, list | tuple) or not all(isinstance(item, SkorchCallback) for item in callbacks):
-            raise TypeError(f"callbacks must be a list of skorch callbacks (instances), or None, got {callbacks!r}.")
+        check_callbacks(self.callbacks)
 
     def _find_groups(self, X: object, groups: object, n_epochs: int) -> np.ndarray | None:
         """Groups as given, or from the metadata."""

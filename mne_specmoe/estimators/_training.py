@@ -156,6 +156,14 @@ class UserCallback(Callback):
     on_grad_computed = partialmethod(_hand_on, "on_grad_computed")
 
 
+def check_callbacks(callbacks: object) -> None:
+    """Raise a TypeError unless these are skorch callbacks, or None."""
+    if callbacks is None:
+        return
+    if not isinstance(callbacks, list | tuple) or not all(isinstance(item, Callback) for item in callbacks):
+        raise TypeError(f"callbacks must be a list of skorch callbacks (instances), or None, got {callbacks!r}.")
+
+
 class EpochProgress(Callback):
     """A progress bar over training epochs, with the losses beside it."""
 

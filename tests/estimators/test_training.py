@@ -1,5 +1,6 @@
 """How predictors train: inner validation, frozen and free experts, callbacks, weights from files."""
 
+import copy
 import random
 
 import numpy as np
@@ -188,13 +189,28 @@ def expert_files(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", PREDICTORS)
-def test_frozen_experts_keep_every_parameter_and_buffer_to_the_bit(kind, make, epochs, expert_files):
+def test_frozen_experts_from_files_keep_every_parameter_and_buffer_to_the_bit(kind, make, epochs, expert_files):
     paths, encoders = expert_files
     estimator = make(kind, weights=paths[:2], max_epochs=5).fit(epochs)
     for expert, encoder in zip(estimator.network_.experts, encoders, strict=False):
         assert not states_differ(expert, encoder)
     assert {name for name, _ in encoders[0].named_buffers()} <= set(encoders[0].state_dict())
     assert all(row["experts_frozen"] for row in estimator.history_)
+
+
+@pytest.mark.parametrize("kind", PREDICTORS)
+def test_frozen_random_experts_keep_every_parameter_and_buffer_to_the_bit(kind, make, epochs, monkeypatch):
+    made, make_network = [], kind._make_network
+
+    def watched(self, *args):
+        network = make_network(self, *args)
+        made.append(copy.deepcopy(network.experts))
+        return network
+
+    monkeypatch.setattr(kind, "_make_network", watched)
+    estimator = make(kind, max_epochs=5).fit(epochs)
+    estimator.predict(epochs)
+    assert not states_differ(estimator.network_.experts, made[0])
 
 
 @pytest.mark.parametrize("unfreeze_epoch", [0, 1])
