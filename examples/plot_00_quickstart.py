@@ -169,7 +169,7 @@ rows = np.arange(len(scores))[::-1]
 left.errorbar(center, rows, xerr=(center - low, high - center), fmt="o", color="C0", capsize=4, markersize=8)
 left.axvline(0.5, color="gray", linestyle="--")
 left.text(0.5, len(rows) - 0.55, " chance", color="gray", va="top")
-left.set(yticks=rows, yticklabels=scores, ylim=(-0.5, len(rows) - 0.5), xlim=(0, 1))
+left.set(yticks=rows, yticklabels=scores, ylim=(-0.5, len(rows) - 0.5), xlim=(0, 1.03))
 left.set(xlabel="balanced accuracy, 95 % confidence interval", title=f"One {group_name} left out, {len(y)} trials")
 image, _ = mne.viz.plot_topomap(
     gates,
@@ -178,6 +178,7 @@ image, _ = mne.viz.plot_topomap(
     names=epochs.ch_names,
     vlim=(gates.min(), gates.max()),
     cmap="viridis",
+    extrapolate="local",
     show=False,
 )
 figure.colorbar(image, ax=right, label="gate, mean over trials and experts", shrink=0.8)

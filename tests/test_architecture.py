@@ -36,7 +36,8 @@ LAYERS = (
     ("estimators._base",),
     ("estimators.specmoe", "estimators.brainrvq", "viz"),
     ("benchmark.tasks", "benchmark.peers"),
-    ("benchmark.run", "benchmark.speed"),
+    ("benchmark.run", "benchmark.plain"),
+    ("benchmark.speed",),
     ("cli",),
 )
 LEVELS = {module: level for level, line in enumerate(LAYERS) for module in line}
