@@ -174,8 +174,8 @@ def _blocked_forward(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor,
     """Exact form: a block of columns holds all rows, so its normalisation is known at once."""
     bound = query.norm(dim=-1).amax() * key.norm(dim=-1).amax()
     bounded = bool(bound < _SAFE_EXPONENT)
-    # Sums over columns go to [heads, dim, n_tokens]: CPUs multiply (dim × columns) · (columns × n_tokens) about twice as
-    # fast as its transpose, which has only `dim` numbers in a row.
+    # Sums over columns go to [heads, dim, n_tokens]: CPUs multiply (dim × columns) · (columns × n_tokens) about twice
+    # as fast as its transpose, which has only `dim` numbers in a row.
     query_t = query.transpose(1, 2).contiguous()
     output_t = torch.zeros_like(query_t)
     total = torch.empty_like(query[..., :1])
