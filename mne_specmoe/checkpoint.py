@@ -23,6 +23,11 @@ from mne_specmoe.models.specmoe.network import SpecHiNet, SpecHiNetEncoder
 from mne_specmoe.models.specmoe.published import encoder_keys, expert_keys, readout_keys
 
 FORMAT_VERSION = 1
+# Where published files keep their tensors: what such a file is, and what to tell who asked for the other kind.
+_PUBLISHED_ENTRIES = {
+    "model_state": ("expert", "It looks like one expert: use load_expert."),
+    "state_dict": ("fine-tuned model", "It looks fine-tuned: use load_specmoe."),
+}
 # What published checkpoints hold beside tensors: numpy numbers and arrays (losses, random states), nothing that runs
 # code.
 _SAFE_GLOBALS = [
@@ -110,13 +115,7 @@ def load_expert(path: str | os.PathLike) -> SpecHiNet:
     path = _existing(path)
     if _is_safetensors(path):
         return _load_ours(path, "specmoe-expert")
-    content = _read_published(path)
-    if "model_state" not in content:
-        raise CheckpointError(
-            f"{path} is not a published expert: it has no 'model_state', only {_some(content)}."
-            + (" It looks fine-tuned: use load_specmoe." if "state_dict" in content else "")
-        )
-    state = _published_tensors(path, content["model_state"])
+    state = _published_state(path, "model_state")
     expert, keys = SpecHiNet("published"), expert_keys()
     return _fill(expert, _renamed(path, state, keys), path, stored_names=keys)
 
@@ -161,13 +160,7 @@ def load_specmoe(
                     f"but {name}={value!r} was asked for; leave it out, or train with the other value."
                 )
         return network
-    content = _read_published(path)
-    if "state_dict" not in content:
-        raise CheckpointError(
-            f"{path} is not a published fine-tuned model: it has no 'state_dict', only {_some(content)}."
-            + (" It looks like one expert: use load_expert." if "model_state" in content else "")
-        )
-    state = _published_tensors(path, content["state_dict"])
+    state = _published_state(path, "state_dict")
     return _published_specmoe(path, state, time_pooling or "mean", channel_pooling or "mean", n_times)
 
 
@@ -348,6 +341,18 @@ def _read_published(path: Path) -> dict:
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a dict.")
     return content
+
+
+def _published_state(path: Path, entry: str) -> dict[str, Tensor]:
+    """The tensors under one entry of a published file; if it is absent, say what the file looks like instead."""
+    content = _read_published(path)
+    if entry not in content:
+        hints = [hint for other, (_, hint) in _PUBLISHED_ENTRIES.items() if other in content]
+        what, _ = _PUBLISHED_ENTRIES[entry]
+        raise CheckpointError(
+            " ".join([f"{path} is not a published {what}: it has no {entry!r}, only {_some(content)}.", *hints])
+        )
+    return _published_tensors(path, content[entry])
 
 
 def _published_tensors(path: Path, state: object) -> dict[str, Tensor]:

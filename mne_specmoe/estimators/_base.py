@@ -168,7 +168,7 @@ class _Predictor(_NetworkEstimator):
         # Frozen experts say the same in every training epoch, so they run once.
         pooled = self._map(network.pool if schedule.n_frozen else network.spectra, epochs)
         network.standardise(pooled[-1][split[0]])
-        run = Run(device, self.precision == "bf16", self._callbacks(), self.verbose)
+        run = Run(device, self.precision == "bf16", tuple(self.callbacks or ()), self.verbose)
         net, self.history_ = train(
             network,
             schedule,
@@ -193,10 +193,6 @@ class _Predictor(_NetworkEstimator):
             patience=self.patience,
             batch_size=self.batch_size,
         )
-
-    def _callbacks(self) -> list:
-        """The user's callbacks."""
-        return list(self.callbacks or [])
 
     def _check_training_parameters(self) -> None:
         """Parameters of training."""
@@ -239,7 +235,7 @@ class _Predictor(_NetworkEstimator):
         return tuple(torch.cat(column) for column in zip(*parts, strict=True))
 
     def _readout(self, X: object, function: Callable[..., Tensor]) -> np.ndarray:
-        """Apply a function of the pooled epochs, in chunks of one fixed size; float64 for what follows."""
+        """Apply a function of the pooled epochs, in chunks of one fixed size."""
         check_is_fitted(self)
         self._check_run_parameters()
         epochs = self._open(X, reset=False)
