@@ -9,7 +9,7 @@ Neither form below stores the N × N map of scores.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -22,7 +22,7 @@ from mne_specmoe._validation import check_option
 ATTENTION_FORMS = ("auto", "blocked", "fused")
 
 # Scores of one block: small enough for the processor's cache, large enough to keep a GPU busy.
-_BLOCK_ELEMENTS = {"cpu": 2**20, "cuda": 2**27}
+_BLOCK_ELEMENTS = {"cpu": 2**18, "cuda": 2**27}
 # exp() of a score below this bound neither overflows nor makes the sum lose small terms in float32.
 _SAFE_EXPONENT = 50.0
 # The fused form subtracts the diagonal afterwards; its rounding error grows by e^l_j / Z_j.
@@ -129,39 +129,45 @@ class _FusedColumns(NamedTuple):
     blocked: _Columns | None
 
 
-def _tiles(query: Tensor) -> Iterator[tuple[slice, slice]]:
-    """Pairs of (heads, columns) whose scores fit into one block of scratch memory."""
-    n_heads, n_tokens, _ = query.shape
-    budget = _BLOCK_ELEMENTS.get(query.device.type, _BLOCK_ELEMENTS["cuda"])
+def _tiles(
+    per_head: Sequence[Tensor], per_column: Sequence[Tensor]
+) -> Iterator[tuple[int, list[Tensor], list[Tensor]]]:
+    """Views of heads and of blocks of their columns whose scores fit into one block of scratch memory.
+
+    Yields the first column, the views of tensors [n_heads, ...], and those of tensors [n_heads, n_tokens, ...].
+    """
+    n_heads, n_tokens = per_column[0].shape[:2]
+    device = per_column[0].device.type
+    budget = _BLOCK_ELEMENTS.get(device, _BLOCK_ELEMENTS["cuda"])
     n_columns = min(n_tokens, max(16, budget // n_tokens))
     heads_at_once = max(1, budget // (n_columns * n_tokens))
-    for head in range(0, n_heads, heads_at_once):
-        for column in range(0, n_tokens, n_columns):
-            yield (
-                slice(head, min(head + heads_at_once, n_heads)),
-                slice(column, min(column + n_columns, n_tokens)),
-            )
+    for first in range(0, n_heads, heads_at_once):
+        heads = slice(first, min(first + heads_at_once, n_heads))
+        whole = [x[heads] for x in per_head]
+        parts = (x[heads].split(n_columns, dim=1) for x in per_column)
+        for column, *part in zip(range(0, n_tokens, n_columns), *parts, strict=True):
+            yield column, whole, part
 
 
 class _Scratch:
-    """Views of one reused buffer: a fresh tensor per tile would cost page faults."""
+    """Views of one reused buffer: a fresh tensor per block would cost page faults."""
 
-    def __init__(self, query: Tensor):
-        self._query = query
-        self._buffer = query.new_empty(0)
+    def __init__(self):
+        self._buffer = torch.empty(0)
 
-    def __call__(self, heads: slice, columns: slice) -> Tensor:
-        """Uninitialised scores of one tile, shape (heads, columns, n_tokens)."""
-        shape = heads.stop - heads.start, columns.stop - columns.start, self._query.shape[1]
-        if self._buffer.numel() < math.prod(shape):
-            self._buffer = self._query.new_empty(math.prod(shape))
-        return self._buffer[: math.prod(shape)].view(shape)
+    def __call__(self, key: Tensor, query_t: Tensor) -> Tensor:
+        """Uninitialised scores of a block of columns, shape (heads, columns, n_tokens)."""
+        shape = *key.shape[:2], query_t.shape[-1]
+        size = math.prod(shape)
+        if self._buffer.numel() < size:
+            self._buffer = key.new_empty(size)
+        return self._buffer[:size].view(shape)
 
 
-def _exponentials(query_t: Tensor, key: Tensor, columns: slice, shift: Tensor | str | None, out: Tensor):
-    """e^(s_ij - shift_j) as [heads, j, i] written to ``out``; returns the shift that was used."""
-    torch.bmm(key[:, columns], query_t, out=out)
-    out.diagonal(columns.start, dim1=1, dim2=2).zero_()
+def _exponentials(query_t: Tensor, key: Tensor, column: int, shift: Tensor | str | None, out: Tensor) -> Tensor | None:
+    """e^(s_ij - shift_j) as [heads, j, i] written to ``out``, j from ``column`` on; returns the shift that was used."""
+    torch.bmm(key, query_t, out=out)
+    out.diagonal(column, dim1=1, dim2=2).zero_()
     if isinstance(shift, str):
         shift = out.amax(-1, keepdim=True)
     if shift is not None:
@@ -179,42 +185,42 @@ def _blocked_forward(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor,
     query_t = query.transpose(1, 2).contiguous()
     output_t = torch.zeros_like(query_t)
     total = torch.empty_like(query[..., :1])
-    shifts = None if bounded else torch.empty_like(total)
-    scratch = _Scratch(query)
-    for heads, columns in _tiles(query):
-        weights = scratch(heads, columns)
-        shift = _exponentials(query_t[heads], key[heads], columns, None if bounded else "max", weights)
-        total[heads, columns] = weights.sum(-1, keepdim=True)
-        if shift is not None:
-            shifts[heads, columns] = shift
-        scaled = value[heads, columns] / total[heads, columns]
-        output_t[heads].baddbmm_(scaled.transpose(1, 2), weights)
-    return output_t.transpose(1, 2).contiguous(), _Columns(total, shifts)
+    shift = torch.zeros_like(total)
+    scratch = _Scratch()
+    for column, (q_t, o_t), (k, v, z, m) in _tiles((query_t, output_t), (key, value, total, shift)):
+        weights = scratch(k, q_t)
+        used = _exponentials(q_t, k, column, None if bounded else "max", weights)
+        if used is not None:
+            m.copy_(used)
+        torch.sum(weights, -1, keepdim=True, out=z)
+        o_t.baddbmm_((v / z).transpose(1, 2), weights)
+    return output_t.transpose(1, 2).contiguous(), _Columns(total, None if bounded else shift)
 
 
 def _blocked_backward(
     query: Tensor, key: Tensor, value: Tensor, grad: Tensor, saved: _Columns
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of `_blocked_forward` with respect to the scaled query, the key and the value."""
-    query_t, grad_t = (x.transpose(1, 2).contiguous() for x in (query, grad))
+    query_t = query.transpose(1, 2).contiguous()
     d_query_t = torch.zeros_like(query_t)
     d_key, d_value = torch.empty_like(key), torch.empty_like(value)
     # (v, -v·dv) · (do, 1) gives do_i·v_j - v_j·dv_j in one product.
-    grad_and_one = F.pad(grad_t, (0, 0, 0, 1), value=1.0)
-    weights_of, slopes_of = _Scratch(query), _Scratch(query)
-    for heads, columns in _tiles(query):
-        weights, slopes = weights_of(heads, columns), slopes_of(heads, columns)
-        shift = None if saved.shift is None else saved.shift[heads, columns]
-        _exponentials(query_t[heads], key[heads], columns, shift, weights)
-        total, v = saved.total[heads, columns], value[heads, columns]
-        dv = torch.bmm(grad_t[heads], weights.transpose(1, 2)).transpose(1, 2) / total
-        d_value[heads, columns] = dv
-        v_and_delta = torch.cat([v, -(v * dv).sum(-1, keepdim=True)], -1) / total
-        torch.bmm(v_and_delta, grad_and_one[heads], out=slopes)
+    grad_and_one_t = F.pad(grad, (0, 1), value=1.0).transpose(1, 2).contiguous()
+    weights_of, slopes_of = _Scratch(), _Scratch()
+    shift = torch.zeros_like(saved.total) if saved.shift is None else saved.shift
+    per_head = query, query_t, grad, grad_and_one_t, d_query_t
+    per_column = key, value, saved.total, shift, d_key, d_value
+    for column, (q, q_t, do, do_1_t, dq_t), (k, v, z, m, dk, dv) in _tiles(per_head, per_column):
+        weights, slopes = weights_of(k, q_t), slopes_of(k, q_t)
+        _exponentials(q_t, k, column, None if saved.shift is None else m, weights)
+        torch.bmm(weights, do, out=dv)
+        dv.div_(z)
+        v_and_delta = torch.cat([v, -(v * dv).sum(-1, keepdim=True)], -1) / z
+        torch.bmm(v_and_delta, do_1_t, out=slopes)
         slopes.mul_(weights)
-        slopes.diagonal(columns.start, dim1=1, dim2=2).zero_()
-        d_key[heads, columns] = torch.bmm(query_t[heads], slopes.transpose(1, 2)).transpose(1, 2)
-        d_query_t[heads].baddbmm_(key[heads, columns].transpose(1, 2), slopes)
+        slopes.diagonal(column, dim1=1, dim2=2).zero_()
+        torch.bmm(slopes, q, out=dk)
+        dq_t.baddbmm_(k.transpose(1, 2), slopes)
     return d_query_t.transpose(1, 2), d_key, d_value
 
 
