@@ -8,6 +8,7 @@ Query-normalised attention is what the published SpecMoE experts were trained wi
 Neither form below stores the N × N map of scores.
 """
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -21,8 +22,10 @@ from mne_specmoe._validation import check_option
 
 ATTENTION_FORMS = ("auto", "blocked", "fused")
 
-# Scores of one block: small enough for the processor's cache, large enough to keep a GPU busy.
-_BLOCK_ELEMENTS = {"cpu": 2**18, "cuda": 2**27}
+# Scores of one tile: small enough for the processor's cache, large enough to keep a GPU busy.
+_TILE_ELEMENTS = {"cpu": 3 * 2**16, "cuda": 2**27}
+# Processors multiply matrices of whole numbers of vectors faster.
+_COLUMNS_MULTIPLE = 16
 # exp() of a score below this bound neither overflows nor makes the sum lose small terms in float32.
 _SAFE_EXPONENT = 50.0
 # The fused form subtracts the diagonal afterwards; its rounding error grows by e^l_j / Z_j.
@@ -130,71 +133,69 @@ class _FusedColumns(NamedTuple):
 
 
 def _tiles(
-    per_head: Sequence[Tensor], per_column: Sequence[Tensor]
-) -> Iterator[tuple[int, list[Tensor], list[Tensor]]]:
-    """Views of heads and of blocks of their columns whose scores fit into one block of scratch memory.
+    per_head: Sequence[Tensor], per_column: Sequence[Tensor | None]
+) -> Iterator[tuple[int, list[Tensor], list[Tensor | None]]]:
+    """Views of heads and of blocks of their columns, together few enough for one tile of scores.
 
     Yields the first column, the views of tensors [n_heads, ...], and those of tensors [n_heads, n_tokens, ...].
     """
     n_heads, n_tokens = per_column[0].shape[:2]
     device = per_column[0].device.type
-    budget = _BLOCK_ELEMENTS.get(device, _BLOCK_ELEMENTS["cuda"])
-    n_columns = min(n_tokens, max(16, budget // n_tokens))
+    budget = _TILE_ELEMENTS.get(device, _TILE_ELEMENTS["cuda"])
+    n_columns = max(1, budget // n_tokens // _COLUMNS_MULTIPLE) * _COLUMNS_MULTIPLE
+    n_columns = min(n_tokens, n_columns)
     heads_at_once = max(1, budget // (n_columns * n_tokens))
     for first in range(0, n_heads, heads_at_once):
         heads = slice(first, min(first + heads_at_once, n_heads))
         whole = [x[heads] for x in per_head]
-        parts = (x[heads].split(n_columns, dim=1) for x in per_column)
-        for column, *part in zip(range(0, n_tokens, n_columns), *parts, strict=True):
+        parts = (itertools.repeat(None) if x is None else x[heads].split(n_columns, dim=1) for x in per_column)
+        for column, *part in zip(range(0, n_tokens, n_columns), *parts, strict=False):
             yield column, whole, part
 
 
 class _Scratch:
-    """Views of one reused buffer: a fresh tensor per block would cost page faults."""
+    """Memory of a tile's scores, reused: a fresh tensor per tile would cost page faults."""
 
     def __init__(self):
-        self._buffer = torch.empty(0)
+        self._scores = torch.empty(0)
 
     def __call__(self, key: Tensor, query_t: Tensor) -> Tensor:
-        """Uninitialised scores of a block of columns, shape (heads, columns, n_tokens)."""
+        """Uninitialised scores of a tile, shape (heads, columns, n_tokens)."""
         shape = *key.shape[:2], query_t.shape[-1]
-        size = math.prod(shape)
-        if self._buffer.numel() < size:
-            self._buffer = key.new_empty(size)
-        return self._buffer[:size].view(shape)
+        if self._scores.shape != shape:
+            self._scores = key.new_empty(shape)
+        return self._scores
 
 
-def _exponentials(query_t: Tensor, key: Tensor, column: int, shift: Tensor | str | None, out: Tensor) -> Tensor | None:
-    """e^(s_ij - shift_j) as [heads, j, i] written to ``out``, j from ``column`` on; returns the shift that was used."""
+def _exponentials(
+    query_t: Tensor, key: Tensor, column: int, shift: Tensor | None, out: Tensor, *, find_shift: bool = False
+) -> None:
+    """e^(s_ij - shift_j) as [heads, j, i] written to ``out``, j from ``column`` on; ``shift`` may be found here."""
     torch.bmm(key, query_t, out=out)
-    out.diagonal(column, dim1=1, dim2=2).zero_()
-    if isinstance(shift, str):
-        shift = out.amax(-1, keepdim=True)
+    out.diagonal(column, 1, 2).zero_()
     if shift is not None:
+        if find_shift:
+            torch.amax(out, -1, keepdim=True, out=shift)
         out.sub_(shift)
     out.exp_()
-    return shift
 
 
 def _blocked_forward(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, _Columns]:
     """Exact form: a block of columns holds all rows, so its normalisation is known at once."""
-    bound = query.norm(dim=-1).amax() * key.norm(dim=-1).amax()
-    bounded = bool(bound < _SAFE_EXPONENT)
-    # Sums over columns go to [heads, dim, n_tokens]: CPUs multiply (dim × columns) · (columns × n_tokens) about twice
-    # as fast as its transpose, which has only `dim` numbers in a row.
+    # Sums over columns go to [heads, dim, n_tokens]: processors multiply (dim × columns) · (columns × n_tokens) about
+    # twice as fast as its transpose, which has only `dim` numbers in a row.
     query_t = query.transpose(1, 2).contiguous()
     output_t = torch.zeros_like(query_t)
-    total = torch.empty_like(query[..., :1])
-    shift = torch.zeros_like(total)
+    total = torch.empty_like(key[..., :1])
+    bound = query.norm(dim=-1).amax() * key.norm(dim=-1).amax()
+    shift = None if bound < _SAFE_EXPONENT else torch.empty_like(total)
     scratch = _Scratch()
     for column, (q_t, o_t), (k, v, z, m) in _tiles((query_t, output_t), (key, value, total, shift)):
         weights = scratch(k, q_t)
-        used = _exponentials(q_t, k, column, None if bounded else "max", weights)
-        if used is not None:
-            m.copy_(used)
+        _exponentials(q_t, k, column, m, weights, find_shift=True)
         torch.sum(weights, -1, keepdim=True, out=z)
         o_t.baddbmm_((v / z).transpose(1, 2), weights)
-    return output_t.transpose(1, 2).contiguous(), _Columns(total, None if bounded else shift)
+    return output_t.transpose(1, 2).contiguous(), _Columns(total, shift)
 
 
 def _blocked_backward(
@@ -204,24 +205,24 @@ def _blocked_backward(
     query_t = query.transpose(1, 2).contiguous()
     d_query_t = torch.zeros_like(query_t)
     d_key, d_value = torch.empty_like(key), torch.empty_like(value)
-    # (v, -v·dv) · (do, 1) gives do_i·v_j - v_j·dv_j in one product.
+    # (v, -v·dv) / Z · (do, 1) gives (do_i·v_j - v_j·dv_j) / Z_j in one product.
     grad_and_one_t = F.pad(grad, (0, 1), value=1.0).transpose(1, 2).contiguous()
+    value_and_delta = F.pad(value / saved.total, (0, 1))
+    minus_value = -value / saved.total.square()
     weights_of, slopes_of = _Scratch(), _Scratch()
-    shift = torch.zeros_like(saved.total) if saved.shift is None else saved.shift
     per_head = query, query_t, grad, grad_and_one_t, d_query_t
-    per_column = key, value, saved.total, shift, d_key, d_value
-    for column, (q, q_t, do, do_1_t, dq_t), (k, v, z, m, dk, dv) in _tiles(per_head, per_column):
+    per_column = key, minus_value, value_and_delta, saved.shift, d_key, d_value
+    for column, (q, q_t, do, do_1_t, dq_t), (k, minus_v, v_delta, m, dk, dv) in _tiles(per_head, per_column):
         weights, slopes = weights_of(k, q_t), slopes_of(k, q_t)
-        _exponentials(q_t, k, column, None if saved.shift is None else m, weights)
-        torch.bmm(weights, do, out=dv)
-        dv.div_(z)
-        v_and_delta = torch.cat([v, -(v * dv).sum(-1, keepdim=True)], -1) / z
-        torch.bmm(v_and_delta, do_1_t, out=slopes)
+        _exponentials(q_t, k, column, m, weights)
+        torch.bmm(weights, do, out=dv)  # Z·dv, until the last line
+        torch.sum(minus_v * dv, -1, out=v_delta[..., -1])
+        torch.bmm(v_delta, do_1_t, out=slopes)
         slopes.mul_(weights)
-        slopes.diagonal(column, dim1=1, dim2=2).zero_()
+        slopes.diagonal(column, 1, 2).zero_()
         torch.bmm(slopes, q, out=dk)
         dq_t.baddbmm_(k.transpose(1, 2), slopes)
-    return d_query_t.transpose(1, 2), d_key, d_value
+    return d_query_t.transpose(1, 2), d_key, d_value.div_(saved.total)
 
 
 def _fused_call(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:

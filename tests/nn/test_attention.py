@@ -85,7 +85,7 @@ def test_the_test_distinguishes_the_two_axes_of_the_softmax():
 def test_many_tiles_give_what_one_tile_gives(monkeypatch, budget, scale):
     tensors = inputs(5, 37, 8, scale=scale)
     whole = values_and_gradients(query_normalised_attention, tensors, torch.float32)
-    monkeypatch.setitem(attention._BLOCK_ELEMENTS, "cpu", budget)
+    monkeypatch.setitem(attention._TILE_ELEMENTS, "cpu", budget)
     assert len(list(attention._tiles([], tensors))) > 1
     tiled = values_and_gradients(query_normalised_attention, tensors, torch.float32)
     for actual, expected in zip(tiled, whole, strict=True):
@@ -93,7 +93,7 @@ def test_many_tiles_give_what_one_tile_gives(monkeypatch, budget, scale):
 
 
 def test_tiles_cover_every_column_of_every_head_once(monkeypatch):
-    monkeypatch.setitem(attention._BLOCK_ELEMENTS, "cpu", 1500)
+    monkeypatch.setitem(attention._TILE_ELEMENTS, "cpu", 1500)
     covered = torch.zeros(7, 45)
     own = torch.arange(7)
     for column, (heads,), (part,) in attention._tiles([own], [covered]):
@@ -105,7 +105,7 @@ def test_tiles_cover_every_column_of_every_head_once(monkeypatch):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("budget", [1500, 2**20])
 def test_scores_too_large_for_exp_are_shifted(monkeypatch, form, budget):
-    monkeypatch.setitem(attention._BLOCK_ELEMENTS, "cpu", budget)
+    monkeypatch.setitem(attention._TILE_ELEMENTS, "cpu", budget)
     tensors = inputs(3, 40, 8, scale=9.0)
     scores = tensors[0] @ tensors[1].transpose(1, 2) / math.sqrt(8)
     assert scores.max().exp().isinf()  # what the shift is for

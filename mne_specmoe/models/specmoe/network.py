@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from mne_specmoe._validation import check_number, check_option
 from mne_specmoe.nn.attention import query_normalised_attention, rotary_factors, rotate
-from mne_specmoe.nn.layers import ConvNormAct, PhaseConvTranspose1d, SameConv1d, SampleStdLayerNorm
+from mne_specmoe.nn.layers import ConvNormAct, SameConv1d, SampleStdLayerNorm
 from mne_specmoe.signal.canonical import pad
 
 LAYOUTS = ("channelwise", "published")
@@ -91,7 +91,7 @@ def _conv(n_in: int, n_out: int, kernel: int, *, bias: bool = False, **options) 
 
 def _up(n_in: int, n_out: int, kernel: int, **options) -> ConvNormAct:
     """Transposed convolution, normalisation and activation."""
-    return ConvNormAct(PhaseConvTranspose1d(n_in, n_out, kernel, **options))
+    return ConvNormAct(nn.ConvTranspose1d(n_in, n_out, kernel, **options))
 
 
 def _down1(p_drop: float) -> TwoBranches:
@@ -186,7 +186,7 @@ def _up2(p_drop: float) -> TwoBranches:
             _conv(64, 64, 16, bias=True, padding=8),
             nn.Dropout(p_drop),
             _up(64, 64, 8, stride=2, padding=4, output_padding=1),
-            PhaseConvTranspose1d(64, 64, 16, stride=2, dilation=2, padding=16, output_padding=1),
+            nn.ConvTranspose1d(64, 64, 16, stride=2, dilation=2, padding=16, output_padding=1),
         ],
     )
 
