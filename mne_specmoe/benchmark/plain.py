@@ -15,13 +15,14 @@ from mne_specmoe.models.specmoe.network import (
     _split_heads,
 )
 from mne_specmoe.nn.attention import rotate
-from mne_specmoe.nn.layers import ConvNormAct
+from mne_specmoe.nn.layers import ConvNormAct, PhaseConvTranspose1d
 
 
 def plain_expert(expert: SpecHiNet | SpecHiNetEncoder) -> SpecHiNet | SpecHiNetEncoder:
     """Copy an expert into a form that computes the same the obvious way.
 
-    Attention stores its map of scores, and batch normalisation is a layer of its own in evaluation mode too.
+    Attention stores its map of scores, batch normalisation is a layer of its own in evaluation mode too, and transposed
+    convolutions are torch's.
 
     Parameters
     ----------
@@ -66,5 +67,23 @@ PLAIN_ATTENTIONS = {
 def _plain_layer(layer: nn.Module) -> nn.Module:
     """The same layer without our shortcuts; parameters keep their names."""
     if isinstance(layer, ConvNormAct):
-        return nn.Sequential(OrderedDict(conv=layer.conv, norm=layer.norm, activation=nn.GELU()))
+        return nn.Sequential(OrderedDict(conv=_plain_layer(layer.conv), norm=layer.norm, activation=nn.GELU()))
+    if isinstance(layer, PhaseConvTranspose1d):
+        return _plain_transposed(layer)
     return layer
+
+
+def _plain_transposed(layer: PhaseConvTranspose1d) -> nn.ConvTranspose1d:
+    """torch's transposed convolution with the same parameters."""
+    plain = nn.ConvTranspose1d(
+        layer.in_channels,
+        layer.out_channels,
+        layer.kernel_size,
+        stride=layer.stride,
+        padding=layer.padding,
+        output_padding=layer.output_padding,
+        dilation=layer.dilation,
+        bias=layer.bias is not None,
+    )
+    plain.weight, plain.bias = layer.weight, layer.bias
+    return plain.train(layer.training)

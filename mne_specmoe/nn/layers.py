@@ -19,6 +19,38 @@ class SameConv1d(nn.Conv1d):
         return super()._conv_forward(F.pad(x, self._same), weight, bias)
 
 
+class PhaseConvTranspose1d(nn.ConvTranspose1d):
+    """Transposed convolution computed as one convolution whose outputs are interleaved.
+
+    Output samples t with the same t mod stride see the same taps, so a transposed convolution of stride s is an
+    ordinary one with s times the output channels and a kernel s times shorter, followed by interleaving. On CPUs that
+    is faster for strides of 3 and more. Parameters and results are those of `torch.nn.ConvTranspose1d` without groups.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, self.weight, self.bias)
+
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        (stride,), (padding,), (dilation,) = self.stride, self.padding, self.dilation
+        n_in, n_out, n_taps = weight.shape
+        reach = dilation * (n_taps - 1) + 1
+        n_times = (x.shape[-1] - 1) * stride - 2 * padding + reach + self.output_padding[0]
+        # y[t] = sum_i x[i] w[t + padding - i·stride]: leading zeros make the padding a whole number of strides.
+        n_skipped = -(-padding // stride)
+        lead = n_skipped * stride - padding
+        n_steps = -(-(lead + reach) // stride)
+        dense = weight.new_zeros(n_in, n_out, n_steps * stride)
+        dense[..., lead : lead + reach : dilation] = weight
+        phases = dense.unflatten(-1, (n_steps, stride)).flip(2)  # [in, out, step, phase]
+        phases = phases.permute(1, 3, 0, 2).flatten(0, 1)  # [out·phase, in, step]
+        n_rows = -(-n_times // stride)
+        left = n_steps - 1 - n_skipped
+        right = n_rows + n_skipped - x.shape[-1]
+        y = F.conv1d(F.pad(x, (left, right)), phases)  # [B, out·phase, row]
+        y = y.unflatten(1, (n_out, stride)).transpose(2, 3).flatten(2)[..., :n_times]
+        return y if bias is None else y + bias[:, None]
+
+
 class ConvNormAct(nn.Module):
     """Convolution, batch normalisation, exact GELU.
 
@@ -48,11 +80,12 @@ class ConvNormAct(nn.Module):
         bias = norm.bias - norm.running_mean * gain
         if conv.bias is not None:
             bias = bias + conv.bias * gain
-        if isinstance(conv, nn.ConvTranspose1d):
-            weight = conv.weight * gain[:, None]
-            options = conv.stride, conv.padding, conv.output_padding, conv.groups, conv.dilation
-            return F.conv_transpose1d(x, weight, bias, *options)
-        return conv._conv_forward(x, conv.weight * gain[:, None, None], bias)
+        transposed = isinstance(conv, nn.ConvTranspose1d)  # weights [in, out, taps] instead of [out, in, taps]
+        weight = conv.weight * gain.view((1, -1, 1) if transposed else (-1, 1, 1))
+        if isinstance(conv, nn.Conv1d | PhaseConvTranspose1d):
+            return conv._conv_forward(x, weight, bias)
+        options = conv.stride, conv.padding, conv.output_padding, conv.groups, conv.dilation
+        return F.conv_transpose1d(x, weight, bias, *options)
 
 
 class SampleStdLayerNorm(nn.Module):

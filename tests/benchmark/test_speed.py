@@ -9,7 +9,7 @@ import torch
 from mne_specmoe.benchmark import speed
 from mne_specmoe.benchmark.plain import plain_expert
 from mne_specmoe.models.specmoe.network import LAYOUTS, AttentionBlock, SpecHiNet
-from mne_specmoe.nn.layers import ConvNormAct
+from mne_specmoe.nn.layers import ConvNormAct, PhaseConvTranspose1d
 
 TINY = speed.Sizes(
     n_rounds=1,
@@ -41,7 +41,7 @@ def loss(output) -> torch.Tensor:
 
 def test_plain_form_has_none_of_the_shortcuts(experts):
     expert, plain = experts
-    assert not [m for m in plain.modules() if isinstance(m, ConvNormAct)]
+    assert not [m for m in plain.modules() if isinstance(m, ConvNormAct | PhaseConvTranspose1d)]
     ours = {m.attention for m in expert.modules() if isinstance(m, AttentionBlock)}
     assert not [m for m in plain.modules() if isinstance(m, AttentionBlock) and m.attention in ours]
 

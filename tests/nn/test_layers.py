@@ -2,22 +2,32 @@ import copy
 
 import pytest
 import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from torch import nn
 
-from mne_specmoe.nn.layers import ConvNormAct, SameConv1d, SampleStdLayerNorm
+from mne_specmoe.nn.layers import ConvNormAct, PhaseConvTranspose1d, SameConv1d, SampleStdLayerNorm
 
 CONVOLUTIONS = {
     "strided and dilated": lambda: nn.Conv1d(3, 5, 7, stride=3, dilation=2, padding=4, bias=False),
     "with bias": lambda: nn.Conv1d(3, 5, 4, padding=2),
     "same": lambda: SameConv1d(3, 5, 4, bias=False),
     "transposed": lambda: nn.ConvTranspose1d(3, 5, 8, stride=2, padding=4, output_padding=1),
-    "transposed without bias": lambda: nn.ConvTranspose1d(3, 5, 5, stride=3, bias=False),
+    "by phases": lambda: PhaseConvTranspose1d(3, 5, 8, stride=2, padding=4, output_padding=1),
+    "by phases, without bias": lambda: PhaseConvTranspose1d(3, 5, 5, stride=3, bias=False),
 }
 
 
 def plain(layer: ConvNormAct) -> nn.Sequential:
     """Torch's own layers with the same parameters and statistics."""
     conv, norm = copy.deepcopy(layer.conv), copy.deepcopy(layer.norm)
+    if isinstance(conv, PhaseConvTranspose1d):
+        torchs = nn.ConvTranspose1d(
+            conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding,
+            conv.output_padding, bias=conv.bias is not None, dtype=torch.float64,
+        )  # fmt: skip
+        torchs.load_state_dict(conv.state_dict())
+        conv = torchs
     return nn.Sequential(conv, norm, nn.GELU()).train(layer.training)
 
 
@@ -71,6 +81,30 @@ def test_training_is_the_plain_sequence_running_statistics_included(name):
 def test_training_and_evaluation_differ():
     layer, x = lively("same"), torch.randn(4, 3, 30, dtype=torch.float64)
     assert (layer.eval()(x) - layer.train()(x)).abs().max() > 0.1
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(
+    kernel=st.integers(1, 9),
+    stride=st.integers(1, 6),
+    padding=st.integers(0, 9),
+    dilation=st.integers(1, 4),
+    output_padding=st.integers(0, 5),
+    n_times=st.integers(1, 12),
+    bias=st.booleans(),
+)
+def test_transposed_convolution_by_phases_is_torchs(kernel, stride, padding, dilation, output_padding, n_times, bias):
+    assume(output_padding < max(stride, dilation))
+    assume((n_times - 1) * stride - 2 * padding + dilation * (kernel - 1) + output_padding + 1 >= 1)
+    options = {
+        "stride": stride, "padding": padding, "dilation": dilation,
+        "output_padding": output_padding, "bias": bias, "dtype": torch.float64,
+    }  # fmt: skip
+    expected = nn.ConvTranspose1d(2, 3, kernel, **options)
+    actual = PhaseConvTranspose1d(2, 3, kernel, **options)
+    actual.load_state_dict(expected.state_dict())
+    x = torch.randn(2, 2, n_times, dtype=torch.float64)
+    assert_same(run(actual, x), run(expected, x))
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
