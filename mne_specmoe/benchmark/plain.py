@@ -15,14 +15,14 @@ from mne_specmoe.models.specmoe.network import (
     _split_heads,
 )
 from mne_specmoe.nn.attention import rotate
-from mne_specmoe.nn.layers import ConvNormAct, PhaseConvTranspose1d
+from mne_specmoe.nn.layers import ConvNormAct, Dropout, PhaseConvTranspose1d
 
 
 def plain_expert(expert: SpecHiNet | SpecHiNetEncoder) -> SpecHiNet | SpecHiNetEncoder:
     """Copy an expert into a form that computes the same the obvious way.
 
-    Attention stores its map of scores, batch normalisation is a layer of its own in evaluation mode too, and transposed
-    convolutions are torch's.
+    Attention stores its map of scores, batch normalisation is a layer of its own in evaluation mode too; transposed
+    convolutions and dropout are torch's.
 
     Parameters
     ----------
@@ -68,6 +68,8 @@ def _plain_layer(layer: nn.Module) -> nn.Module:
     """The same layer without our shortcuts; parameters keep their names."""
     if isinstance(layer, ConvNormAct):
         return nn.Sequential(OrderedDict(conv=_plain_layer(layer.conv), norm=layer.norm, activation=nn.GELU()))
+    if isinstance(layer, Dropout):
+        return nn.Dropout(layer.p)
     if isinstance(layer, PhaseConvTranspose1d):
         return _plain_transposed(layer)
     return layer

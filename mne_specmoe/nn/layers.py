@@ -19,6 +19,16 @@ class SameConv1d(nn.Conv1d):
         return super()._conv_forward(F.pad(x, self._same), weight, bias)
 
 
+class Dropout(nn.Dropout):
+    """Dropout whose mask comes from uniform numbers, which one CPU core draws twice as fast as torch's Bernoulli."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        kept = torch.rand(x.shape, device=x.device).ge_(self.p).div_(1 - self.p)  # half precision would round p
+        return x * kept.to(x.dtype)
+
+
 class PhaseConvTranspose1d(nn.ConvTranspose1d):
     """Transposed convolution computed as one convolution whose outputs are interleaved.
 

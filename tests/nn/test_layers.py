@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from mne_specmoe.nn.layers import ConvNormAct, PhaseConvTranspose1d, SameConv1d, SampleStdLayerNorm
+from mne_specmoe.nn.layers import ConvNormAct, Dropout, PhaseConvTranspose1d, SameConv1d, SampleStdLayerNorm
 
 CONVOLUTIONS = {
     "strided and dilated": lambda: nn.Conv1d(3, 5, 7, stride=3, dilation=2, padding=4, bias=False),
@@ -81,6 +81,19 @@ def test_training_is_the_plain_sequence_running_statistics_included(name):
 def test_training_and_evaluation_differ():
     layer, x = lively("same"), torch.randn(4, 3, 30, dtype=torch.float64)
     assert (layer.eval()(x) - layer.train()(x)).abs().max() > 0.1
+
+
+def test_dropout_keeps_the_mean_zeroes_its_share_and_leaves_evaluation_alone():
+    torch.manual_seed(0)
+    dropout, x = Dropout(0.3), torch.ones(100_000, requires_grad=True)
+    y = dropout(x)
+    y.sum().backward()
+    torch.testing.assert_close(y.detach().unique(), torch.tensor([0.0, 1 / 0.7]))
+    assert abs((y == 0).float().mean().item() - 0.3) < 0.01
+    torch.testing.assert_close(x.grad, y.detach())
+    assert dropout(x.detach().bfloat16()).dtype == torch.bfloat16
+    assert dropout.eval()(x) is x
+    assert Dropout(0.0)(x) is x
 
 
 @settings(max_examples=80, deadline=None, derandomize=True)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from mne_specmoe._validation import check_number, check_option
 from mne_specmoe.nn.attention import query_normalised_attention, rotary_factors, rotate
-from mne_specmoe.nn.layers import ConvNormAct, PhaseConvTranspose1d, SameConv1d, SampleStdLayerNorm
+from mne_specmoe.nn.layers import ConvNormAct, Dropout, PhaseConvTranspose1d, SameConv1d, SampleStdLayerNorm
 from mne_specmoe.signal.canonical import pad
 
 LAYOUTS = ("channelwise", "published")
@@ -102,7 +102,7 @@ def _down1(p_drop: float) -> TwoBranches:
         [
             _conv(1, 32, 4),
             nn.MaxPool1d(8, 5, 2),
-            nn.Dropout(p_drop),
+            Dropout(p_drop),
             _conv(32, 64, 4),
             _conv(64, 64, 4),
             nn.MaxPool1d(16, 3, 7),
@@ -110,7 +110,7 @@ def _down1(p_drop: float) -> TwoBranches:
         [
             _conv(1, 32, 65, stride=3, dilation=4, padding=97),
             nn.MaxPool1d(18, 5, 9),
-            nn.Dropout(p_drop),
+            Dropout(p_drop),
             _conv(32, 64, 16, padding=8),
             _conv(64, 64, 16, padding=8),
             nn.MaxPool1d(16, 1, 8),
@@ -124,7 +124,7 @@ def _down2(p_drop: float) -> TwoBranches:
         [
             _conv(64, 64, 4),
             nn.MaxPool1d(4, 2, 2),
-            nn.Dropout(p_drop),
+            Dropout(p_drop),
             _conv(64, 64, 4),
             _conv(64, 64, 4),
             nn.MaxPool1d(8, 2, 3),
@@ -132,7 +132,7 @@ def _down2(p_drop: float) -> TwoBranches:
         [
             _conv(64, 64, 16, dilation=2, padding=11),
             nn.MaxPool1d(8, 2, 4),
-            nn.Dropout(p_drop),
+            Dropout(p_drop),
             _conv(64, 64, 16, padding=8),
             _conv(64, 64, 16, padding=8),
             nn.MaxPool1d(8, 2, 4),
@@ -143,11 +143,11 @@ def _down2(p_drop: float) -> TwoBranches:
 def _down3(p_drop: float) -> TwoBranches:
     """Each branch: [G, 64, S] → [G, 128, S/2]."""
     return TwoBranches(
-        [_conv(64, 128, 4), nn.MaxPool1d(4, 2, 1), nn.Dropout(p_drop), _conv(128, 128, 4)],
+        [_conv(64, 128, 4), nn.MaxPool1d(4, 2, 1), Dropout(p_drop), _conv(128, 128, 4)],
         [
             _conv(64, 128, 8, dilation=2, padding=5),
             nn.MaxPool1d(8, 2, 4),
-            nn.Dropout(p_drop),
+            Dropout(p_drop),
             _conv(128, 128, 8, padding=4),
         ],
     )
@@ -155,7 +155,7 @@ def _down3(p_drop: float) -> TwoBranches:
 
 def _bottom(p_drop: float) -> nn.Sequential:
     """[G, 128, S] → the same shape."""
-    return nn.Sequential(_conv(128, 128, 8), nn.Dropout(p_drop), _conv(128, 128, 8))
+    return nn.Sequential(_conv(128, 128, 8), Dropout(p_drop), _conv(128, 128, 8))
 
 
 def _up1(p_drop: float) -> TwoBranches:
@@ -165,7 +165,7 @@ def _up1(p_drop: float) -> TwoBranches:
         [
             _conv(256, 128, 8, bias=True, padding=4),
             _up(128, 128, 8, stride=2, padding=4),
-            nn.Dropout(p_drop),
+            Dropout(p_drop),
             _conv(128, 64, 8, bias=True, dilation=2, padding=7),
         ],
     )
@@ -178,7 +178,7 @@ def _up2(p_drop: float) -> TwoBranches:
             _up(128, 64, 8, stride=2, padding=3),
             _conv(64, 64, 4, bias=True),
             _conv(64, 64, 4, bias=True),
-            nn.Dropout(p_drop),
+            Dropout(p_drop),
             _up(64, 64, 4, stride=2, padding=1),
             SameConv1d(64, 64, 4),
         ],
@@ -186,7 +186,7 @@ def _up2(p_drop: float) -> TwoBranches:
             _up(128, 64, 8, stride=1, padding=4),
             _conv(64, 64, 16, bias=True, padding=8),
             _conv(64, 64, 16, bias=True, padding=8),
-            nn.Dropout(p_drop),
+            Dropout(p_drop),
             _up(64, 64, 8, stride=2, padding=4, output_padding=1),
             nn.ConvTranspose1d(64, 64, 16, stride=2, dilation=2, padding=16, output_padding=1),
         ],
@@ -200,7 +200,7 @@ def _up3(p_drop: float) -> TwoBranches:
             _up(128, 64, 16, stride=5, padding=7),
             _conv(64, 64, 4, bias=True, padding=2),
             _conv(64, 32, 4, bias=True, padding=2),
-            nn.Dropout(p_drop),
+            Dropout(p_drop),
             _up(32, 32, 8, stride=3, padding=1, output_padding=1),
             nn.Conv1d(32, 1, 4, padding=1),
         ],
@@ -208,7 +208,7 @@ def _up3(p_drop: float) -> TwoBranches:
             _up(128, 64, 16, stride=1, padding=8),
             _conv(64, 64, 16, bias=True, padding=8),
             _conv(64, 32, 16, bias=True, padding=8),
-            nn.Dropout(p_drop),
+            Dropout(p_drop),
             _up(32, 32, 18, stride=5, padding=9),
             nn.ConvTranspose1d(32, 1, 65, stride=3, dilation=4, padding=127),
         ],
@@ -267,7 +267,7 @@ class AttentionBlock(nn.Module):
         self.attention_norm = SampleStdLayerNorm(embed_dim)
         self.expand = nn.Linear(embed_dim, 2 * embed_dim)
         self.contract = nn.Linear(2 * embed_dim, embed_dim)
-        self.dropout = nn.Dropout(p_drop)
+        self.dropout = Dropout(p_drop)
         self.feed_forward_norm = SampleStdLayerNorm(embed_dim)
 
     def forward(self, x: Tensor, positions: Tensor) -> Tensor:
@@ -354,7 +354,7 @@ class SpecHiNetEncoder(nn.Module):
         self.bottom1 = _bottom(p_drop)
         self.attention2 = AttentionBlock(EMBED_DIM, attention, p_drop)
         self.bottom2 = _bottom(p_drop)
-        self.dropout = nn.Dropout(p_drop)
+        self.dropout = Dropout(p_drop)
         self.apply(initialise)
 
     def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
