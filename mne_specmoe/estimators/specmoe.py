@@ -53,44 +53,6 @@ def _experts(weights: Weights, n_experts: int, layout: str | None) -> list[SpecH
     return experts
 
 
-def _make_network(estimator: "SpecMoEClassifier | SpecMoERegressor", n_outputs: int, n_times: int) -> SpecMoE:
-    """A SpecMoE around the estimator's experts."""
-    experts = _experts(estimator.weights, estimator.n_experts, estimator.layout)
-    network = SpecMoE(
-        n_outputs,
-        n_times=n_times,
-        n_experts=len(experts),
-        layout=experts[0].config.layout,
-        time_pooling=estimator.time_pooling,
-        channel_pooling=estimator.channel_pooling,
-        gate_scale=estimator.gate_scale,
-        hidden=estimator.hidden,
-        dropout=estimator.dropout,
-    )
-    network.experts = nn.ModuleList(experts)
-    return network
-
-
-def _check_network_parameters(estimator: "SpecMoEClassifier | SpecMoERegressor") -> None:
-    """Parameters of the network."""
-    _check_experts_parameters(estimator)
-    check_option("channel_pooling", estimator.channel_pooling, tuple(POOLINGS))
-    check_option("gate_scale", estimator.gate_scale, GATE_SCALES)
-    check_number("dropout", estimator.dropout, minimum=0.0, maximum=0.999)
-    if estimator.hidden is not None:
-        check_number("hidden", estimator.hidden, minimum=1, integer=True)
-
-
-def _gate_weights(estimator: "SpecMoEClassifier | SpecMoERegressor", X: object) -> np.ndarray:
-    """Mean gate per epoch, channel and expert."""
-    check_is_fitted(estimator)
-
-    def mean_gate(embedding: Tensor, psd: Tensor) -> Tensor:
-        return estimator.network_.readout.gate(psd).mean(-1).transpose(1, 2)
-
-    return estimator._readout(X, mean_gate)
-
-
 class SpecMoEFeaturizer(Featurizer):
     """Features of EEG epochs from frozen SpecMoE experts.
 
@@ -205,6 +167,50 @@ class SpecMoEFeaturizer(Featurizer):
         return POOLINGS[self.channel_pooling](embedding, 2).flatten(1)
 
 
+class _Predictor:
+    """What classifier and regressor share."""
+
+    def gate_weights(self, X) -> np.ndarray:
+        """How far the gate opens, on average over an expert's 128 features.
+
+        Parameters
+        ----------
+        X : mne.Epochs | list of mne.Epochs | array-like
+            Epochs of the length and with the channels of fit.
+
+        Returns
+        -------
+        weights : ndarray, shape (n_epochs, n_channels, n_experts)
+            In (0, 1). Channels in the order of ``ch_names_``.
+        """
+        check_is_fitted(self)
+
+        def mean_gate(embedding: Tensor, psd: Tensor) -> Tensor:
+            return self.network_.readout.gate(psd).mean(-1).transpose(1, 2)
+
+        return self._readout(X, mean_gate)
+
+    def _check_parameters(self) -> None:
+        _check_experts_parameters(self)
+        check_option("channel_pooling", self.channel_pooling, tuple(POOLINGS))
+        check_option("gate_scale", self.gate_scale, GATE_SCALES)
+        check_number("dropout", self.dropout, minimum=0.0, maximum=0.999)
+        if self.hidden is not None:
+            check_number("hidden", self.hidden, minimum=1, integer=True)
+
+    def _make_network(self, n_outputs: int, n_times: int) -> SpecMoE:
+        return SpecMoE(
+            n_outputs,
+            n_times=n_times,
+            experts=_experts(self.weights, self.n_experts, self.layout),
+            time_pooling=self.time_pooling,
+            channel_pooling=self.channel_pooling,
+            gate_scale=self.gate_scale,
+            hidden=self.hidden,
+            dropout=self.dropout,
+        )
+
+
 _PREDICTOR_PARAMETERS = """
     Parameters
     ----------
@@ -272,7 +278,7 @@ _PREDICTOR_PARAMETERS = """
 """
 
 
-class SpecMoEClassifier(Classifier):
+class SpecMoEClassifier(_Predictor, Classifier):
     __doc__ = (
         """Classify EEG epochs with SpecMoE experts, spectral gate and a head, by class-weighted cross-entropy.
 """
@@ -355,29 +361,8 @@ class SpecMoEClassifier(Classifier):
         self.verbose = verbose
         self.random_state = random_state
 
-    def gate_weights(self, X) -> np.ndarray:
-        """How far the gate opens, on average over an expert's 128 features.
 
-        Parameters
-        ----------
-        X : mne.Epochs | list of mne.Epochs | array-like
-            Epochs of the length and with the channels of fit.
-
-        Returns
-        -------
-        weights : ndarray, shape (n_epochs, n_channels, n_experts)
-            In (0, 1). Channels in the order of ``ch_names_``.
-        """
-        return _gate_weights(self, X)
-
-    def _check_parameters(self) -> None:
-        _check_network_parameters(self)
-
-    def _make_network(self, n_outputs: int, n_times: int) -> SpecMoE:
-        return _make_network(self, n_outputs, n_times)
-
-
-class SpecMoERegressor(Regressor):
+class SpecMoERegressor(_Predictor, Regressor):
     __doc__ = """Predict a number from EEG epochs: SpecMoE experts, spectral gate, and a head trained with the
     squared error.
 
@@ -438,13 +423,3 @@ class SpecMoERegressor(Regressor):
         self.callbacks = callbacks
         self.verbose = verbose
         self.random_state = random_state
-
-    def gate_weights(self, X) -> np.ndarray:
-        """How far the gate opens; see `SpecMoEClassifier.gate_weights`."""
-        return _gate_weights(self, X)
-
-    def _check_parameters(self) -> None:
-        _check_network_parameters(self)
-
-    def _make_network(self, n_outputs: int, n_times: int) -> SpecMoE:
-        return _make_network(self, n_outputs, n_times)

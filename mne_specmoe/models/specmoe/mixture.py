@@ -180,6 +180,8 @@ class SpecMoE(nn.Module):
         Sampling rate of the input; the network works at 200 Hz and refuses any other.
     n_experts, layout, time_pooling, channel_pooling, gate_scale, hidden, dropout
         See `SpecMoEConfig`.
+    experts : sequence of SpecHiNetEncoder | None
+        Experts to use, all of one layout; `n_experts` and `layout` are theirs then. None: untrained ones.
 
     Notes
     -----
@@ -213,8 +215,11 @@ class SpecMoE(nn.Module):
         gate_scale: str = "log",
         hidden: int | None = None,
         dropout: float = 0.2,
+        experts: Sequence[SpecHiNetEncoder] | None = None,
     ):
         super().__init__()
+        if experts is not None:
+            n_experts, layout = len(experts), _layout(experts)
         if sfreq is not None and sfreq != SFREQ:
             raise ValueError(
                 f"SpecMoE works at {SFREQ:g} Hz, got sfreq={sfreq:g}; resample the signals, "
@@ -240,8 +245,10 @@ class SpecMoE(nn.Module):
         self.n_outputs, self.n_times, self.sfreq = n_outputs, n_times, SFREQ
         self.n_chans = len(chs_info) if n_chans is None and chs_info is not None else n_chans
         self.chs_info = chs_info
-        expert_config = SpecHiNetConfig(layout=layout, dropout=dropout)
-        self.experts = nn.ModuleList(SpecHiNetEncoder(expert_config) for _ in range(n_experts))
+        if experts is None:
+            expert_config = SpecHiNetConfig(layout=layout, dropout=dropout)
+            experts = [SpecHiNetEncoder(expert_config) for _ in range(n_experts)]
+        self.experts = nn.ModuleList(experts)
         self.readout = Readout(self.config)
         self.experts_frozen = False
 
@@ -312,6 +319,14 @@ class SpecMoE(nn.Module):
         if return_features:
             return {"features": self.readout.features(*pooled), "cls_token": None}
         return self.readout(*pooled)
+
+
+def _layout(experts: Sequence[SpecHiNetEncoder]) -> str:
+    """The one layout of all experts."""
+    layouts = {expert.config.layout for expert in experts}
+    if len(layouts) != 1:
+        raise ValueError(f"experts must be encoders of one layout, got {sorted(layouts) or 'none'}.")
+    return layouts.pop()
 
 
 def pooled_embeddings(experts: Sequence[SpecHiNetEncoder], x: Tensor, time_pooling: str) -> Tensor:

@@ -409,3 +409,17 @@ def test_braindecode_is_told_that_epochs_have_another_rate(eeg_classifier):
     epochs = mne.EpochsArray(x * 1e-4, mne.create_info(3, 250, "eeg"))
     with pytest.raises(ValueError, match="200 Hz, got sfreq=250"):
         eeg_classifier(SpecMoE, **OPTIONS).fit(epochs, y)
+
+
+def test_given_experts_are_used_as_they_are():
+    experts = [SpecHiNetEncoder(SpecHiNetConfig("published")) for _ in range(2)]
+    network = SpecMoE(2, n_times=800, experts=experts)
+    assert list(network.experts) == experts
+    assert (network.config.n_experts, network.config.layout) == (2, "published")
+
+
+@pytest.mark.parametrize("layouts", [(), ("published", "channelwise")])
+def test_given_experts_must_share_one_layout(layouts):
+    experts = [SpecHiNetEncoder(SpecHiNetConfig(layout)) for layout in layouts]
+    with pytest.raises(ValueError, match="experts must be encoders of one layout"):
+        SpecMoE(2, n_times=800, experts=experts)
