@@ -288,7 +288,8 @@ class Classifier(ClassifierMixin, _Predictor):
         except TypeError as error:  # what cannot be sorted
             raise TypeError(f"The labels in y must be of one kind, such as all str or all int ({error}).") from error
         if len(classes) < 2:
-            raise ValueError(f"{type(self).__name__} needs at least two classes in y, got one class: {classes.tolist()[0]!r}.")
+            (only,) = classes.tolist()
+            raise ValueError(f"{type(self).__name__} needs at least two classes in y, got one class: {only!r}.")
         self.classes_ = classes
         return torch.from_numpy(labels.astype(np.int64)), labels, len(classes)
 
