@@ -15,14 +15,14 @@ from mne_specmoe.models.specmoe.network import (
     _split_heads,
 )
 from mne_specmoe.nn.attention import rotate
-from mne_specmoe.nn.layers import ConvNormAct, Dropout, PhaseConvTranspose1d
+from mne_specmoe.nn.layers import ConvNormAct, Dropout, MaxPool1d, PhaseConvTranspose1d
 
 
 def plain_expert(expert: SpecHiNet | SpecHiNetEncoder) -> SpecHiNet | SpecHiNetEncoder:
     """Copy an expert into a form that computes the same the obvious way.
 
     Attention stores its map of scores, batch normalisation is a layer of its own in evaluation mode too; transposed
-    convolutions and dropout are torch's.
+    convolutions, pooling and dropout are torch's.
 
     Parameters
     ----------
@@ -70,6 +70,8 @@ def _plain_layer(layer: nn.Module) -> nn.Module:
         return nn.Sequential(OrderedDict(conv=_plain_layer(layer.conv), norm=layer.norm, activation=nn.GELU()))
     if isinstance(layer, Dropout):
         return nn.Dropout(layer.p)
+    if isinstance(layer, MaxPool1d):
+        return nn.MaxPool1d(layer.kernel_size, layer.stride, layer.padding)
     if isinstance(layer, PhaseConvTranspose1d):
         return _plain_transposed(layer)
     return layer

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 
@@ -27,6 +28,39 @@ class Dropout(nn.Dropout):
             return x
         kept = torch.rand(x.shape, device=x.device).ge_(self.p).div_(1 - self.p)  # half precision would round p
         return x * kept.to(x.dtype)
+
+
+class MaxPool1d(nn.MaxPool1d):
+    """Maximum over a window, quicker in training on CPUs: the maxima of all channels of one time are found at once.
+
+    Values and gradients are those of `torch.nn.MaxPool1d` without dilation, which looks for one maximum at a time
+    where a gradient will be asked for.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type == "cpu" and x.requires_grad and torch.is_grad_enabled():
+            return _ChannelsLastMaxPool.apply(x, self.kernel_size, self.stride, self.padding)
+        return super().forward(x)
+
+
+class _ChannelsLastMaxPool(torch.autograd.Function):
+    """Pooling of [B, C, T] with channels side by side in memory; the gradient as torch does it."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
+        ctx.options = [1, kernel], [1, stride], [0, padding]
+        image = x.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+        pooled, indices = torch.ops.aten.max_pool2d_with_indices(image, *ctx.options)
+        ctx.save_for_backward(x, indices.contiguous())
+        return pooled.squeeze(2).contiguous()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        x, indices = ctx.saved_tensors
+        image, grad = x.unsqueeze(2), grad.contiguous().unsqueeze(2)
+        back = torch.ops.aten.max_pool2d_with_indices_backward(grad, image, *ctx.options, [1, 1], False, indices)
+        return back.squeeze(2), None, None, None
 
 
 class PhaseConvTranspose1d(nn.ConvTranspose1d):

@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from mne_specmoe.nn.layers import ConvNormAct, Dropout, PhaseConvTranspose1d, SameConv1d, SampleStdLayerNorm
+from mne_specmoe.nn.layers import ConvNormAct, Dropout, MaxPool1d, PhaseConvTranspose1d, SameConv1d, SampleStdLayerNorm
 
 CONVOLUTIONS = {
     "strided and dilated": lambda: nn.Conv1d(3, 5, 7, stride=3, dilation=2, padding=4, bias=False),
@@ -94,6 +94,31 @@ def test_dropout_keeps_the_mean_zeroes_its_share_and_leaves_evaluation_alone():
     assert dropout(x.detach().bfloat16()).dtype == torch.bfloat16
     assert dropout.eval()(x) is x
     assert Dropout(0.0)(x) is x
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    kernel=st.integers(1, 9),
+    stride=st.integers(1, 6),
+    padding=st.integers(0, 4),
+    n_times=st.integers(1, 40),
+    levels=st.sampled_from([2, 1000]),  # few: ties, of which the first counts
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_pooling_is_torchs_with_and_without_a_gradient(kernel, stride, padding, n_times, levels, dtype):
+    assume(padding <= kernel // 2)
+    assume(n_times + 2 * padding >= kernel)
+    actual, expected = MaxPool1d(kernel, stride, padding), nn.MaxPool1d(kernel, stride, padding)
+    x = torch.randint(-levels, levels, (2, 3, n_times)).to(dtype)
+    for a, e in zip(run(actual, x), run(expected, x), strict=True):
+        assert torch.equal(a, e)
+        assert a.is_contiguous()
+    assert torch.equal(actual(x), expected(x))
+
+
+def test_pooling_keeps_nan():
+    x = torch.tensor([[[0.0, 1.0, float("nan"), 2.0, 3.0]]], requires_grad=True)
+    assert MaxPool1d(2, 1)(x).isnan().flatten().tolist() == [False, True, True, False]
 
 
 @settings(max_examples=80, deadline=None, derandomize=True)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from mne_specmoe._validation import check_number, check_option
 from mne_specmoe.nn.attention import query_normalised_attention, rotary_factors, rotate
-from mne_specmoe.nn.layers import ConvNormAct, Dropout, PhaseConvTranspose1d, SameConv1d, SampleStdLayerNorm
+from mne_specmoe.nn.layers import ConvNormAct, Dropout, MaxPool1d, PhaseConvTranspose1d, SameConv1d, SampleStdLayerNorm
 from mne_specmoe.signal.canonical import pad
 
 LAYOUTS = ("channelwise", "published")
@@ -101,19 +101,19 @@ def _down1(p_drop: float) -> TwoBranches:
     return TwoBranches(
         [
             _conv(1, 32, 4),
-            nn.MaxPool1d(8, 5, 2),
+            MaxPool1d(8, 5, 2),
             Dropout(p_drop),
             _conv(32, 64, 4),
             _conv(64, 64, 4),
-            nn.MaxPool1d(16, 3, 7),
+            MaxPool1d(16, 3, 7),
         ],
         [
             _conv(1, 32, 65, stride=3, dilation=4, padding=97),
-            nn.MaxPool1d(18, 5, 9),
+            MaxPool1d(18, 5, 9),
             Dropout(p_drop),
             _conv(32, 64, 16, padding=8),
             _conv(64, 64, 16, padding=8),
-            nn.MaxPool1d(16, 1, 8),
+            MaxPool1d(16, 1, 8),
         ],
     )
 
@@ -123,19 +123,19 @@ def _down2(p_drop: float) -> TwoBranches:
     return TwoBranches(
         [
             _conv(64, 64, 4),
-            nn.MaxPool1d(4, 2, 2),
+            MaxPool1d(4, 2, 2),
             Dropout(p_drop),
             _conv(64, 64, 4),
             _conv(64, 64, 4),
-            nn.MaxPool1d(8, 2, 3),
+            MaxPool1d(8, 2, 3),
         ],
         [
             _conv(64, 64, 16, dilation=2, padding=11),
-            nn.MaxPool1d(8, 2, 4),
+            MaxPool1d(8, 2, 4),
             Dropout(p_drop),
             _conv(64, 64, 16, padding=8),
             _conv(64, 64, 16, padding=8),
-            nn.MaxPool1d(8, 2, 4),
+            MaxPool1d(8, 2, 4),
         ],
     )
 
@@ -143,10 +143,10 @@ def _down2(p_drop: float) -> TwoBranches:
 def _down3(p_drop: float) -> TwoBranches:
     """Each branch: [G, 64, S] → [G, 128, S/2]."""
     return TwoBranches(
-        [_conv(64, 128, 4), nn.MaxPool1d(4, 2, 1), Dropout(p_drop), _conv(128, 128, 4)],
+        [_conv(64, 128, 4), MaxPool1d(4, 2, 1), Dropout(p_drop), _conv(128, 128, 4)],
         [
             _conv(64, 128, 8, dilation=2, padding=5),
-            nn.MaxPool1d(8, 2, 4),
+            MaxPool1d(8, 2, 4),
             Dropout(p_drop),
             _conv(128, 128, 8, padding=4),
         ],
