@@ -39,7 +39,9 @@ def plain_expert(expert: SpecHiNet | SpecHiNetEncoder) -> SpecHiNet | SpecHiNetE
         if isinstance(parent, AttentionBlock):
             parent.attention = PLAIN_ATTENTIONS[expert.config.layout]
         for name, child in parent.named_children():
-            setattr(parent, name, _plain_layer(child))
+            replacement = _plain_layer(child)
+            if replacement is not child:
+                setattr(parent, name, replacement.train(child.training))
     return plain
 
 
@@ -90,4 +92,4 @@ def _plain_transposed(layer: PhaseConvTranspose1d) -> nn.ConvTranspose1d:
         bias=layer.bias is not None,
     )
     plain.weight, plain.bias = layer.weight, layer.bias
-    return plain.train(layer.training)
+    return plain

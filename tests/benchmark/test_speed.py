@@ -56,6 +56,12 @@ def test_plain_form_is_a_copy_with_the_same_state(experts):
 
 
 @pytest.mark.parametrize("training", [False, True])
+def test_plain_form_is_in_the_same_mode(training):
+    plain = plain_expert(SpecHiNet("channelwise").train(training))
+    assert all(module.training == training for module in plain.modules() if not list(module.children()))
+
+
+@pytest.mark.parametrize("training", [False, True])
 def test_plain_form_gives_the_same_outputs(experts, training):
     expert, plain = (each.train(training) for each in experts)
     x = torch.randn(2, 3, 720)
