@@ -167,8 +167,8 @@ class SpecMoEFeaturizer(Featurizer):
         return POOLINGS[self.channel_pooling](embedding, 2).flatten(1)
 
 
-class _Predictor:
-    """What classifier and regressor share."""
+class _SpecMoEPredictor:
+    """What classifier and regressor add to the shells of `_base`: gates, parameters and network of SpecMoE."""
 
     def gate_weights(self, X) -> np.ndarray:
         """How far the gate opens, on average over an expert's 128 features.
@@ -278,7 +278,7 @@ _PREDICTOR_PARAMETERS = """
 """
 
 
-class SpecMoEClassifier(_Predictor, Classifier):
+class SpecMoEClassifier(_SpecMoEPredictor, Classifier):
     __doc__ = (
         """Classify EEG epochs with SpecMoE experts, spectral gate and a head, by class-weighted cross-entropy.
 """
@@ -362,7 +362,7 @@ class SpecMoEClassifier(_Predictor, Classifier):
         self.random_state = random_state
 
 
-class SpecMoERegressor(_Predictor, Regressor):
+class SpecMoERegressor(_SpecMoEPredictor, Regressor):
     __doc__ = """Predict a number from EEG epochs: SpecMoE experts, spectral gate, and a head trained with the
     squared error.
 

@@ -146,7 +146,7 @@ def _tiles(
     n_columns = min(n_tokens, n_columns)
     heads_at_once = max(1, budget // (n_columns * n_tokens))
     for first in range(0, n_heads, heads_at_once):
-        heads = slice(first, min(first + heads_at_once, n_heads))
+        heads = slice(first, first + heads_at_once)
         whole = [x[heads] for x in per_head]
         parts = (itertools.repeat(None) if x is None else x[heads].split(n_columns, dim=1) for x in per_column)
         for column, *part in zip(range(0, n_tokens, n_columns), *parts, strict=False):
