@@ -4,7 +4,6 @@ import json
 import os
 import pickle
 import re
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
@@ -16,9 +15,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from mne_specmoe._validation import CheckpointError, listed
+from mne_specmoe._files import replacing
+from mne_specmoe._validation import CheckpointError, check_option, listed
 from mne_specmoe.models.registry import ARCHITECTURES, architecture_of
-from mne_specmoe.models.specmoe.mixture import SpecMoE
+from mne_specmoe.models.specmoe.mixture import ExpertSet, SpecMoE
 from mne_specmoe.models.specmoe.network import SpecHiNet, SpecHiNetEncoder
 from mne_specmoe.models.specmoe.published import encoder_keys, expert_keys, readout_keys
 
@@ -66,7 +66,9 @@ class CheckpointHeader:
     format_version: int = FORMAT_VERSION
 
 
-def save_expert(expert: SpecHiNet, path: str | os.PathLike, *, training: Mapping | None = None) -> Path:
+def save_expert(
+    expert: SpecHiNet, path: str | os.PathLike, *, training: Mapping | None = None, precision: str = "float32"
+) -> Path:
     """Write one expert, encoder and decoder, as safetensors.
 
     Parameters
@@ -77,12 +79,29 @@ def save_expert(expert: SpecHiNet, path: str | os.PathLike, *, training: Mapping
         Where to; replaced in one step if it exists, so that no reader sees half a file.
     training : mapping | None
         Summary of the training that goes into the header; must be JSON.
+    precision : {"float32", "float16"}
+        Of the stored parameters. Half as large a file costs them the fourth digit; running statistics stay float32,
+        and so do all computations with what is read back.
 
     Returns
     -------
     path : Path
     """
-    return _save(expert, SpecHiNet, path, training)
+    return _save(expert, SpecHiNet, path, training, precision)
+
+
+def save_experts(
+    experts: Sequence[SpecHiNet],
+    path: str | os.PathLike,
+    *,
+    training: Mapping | None = None,
+    precision: str = "float32",
+) -> Path:
+    """Write several whole experts of one layout into one file; see `save_expert`.
+
+    The estimators take the file as ``weights``, `load_expert` picks one expert out.
+    """
+    return _save(ExpertSet(experts=experts), ExpertSet, path, training, precision)
 
 
 def save_specmoe(network: SpecMoE, path: str | os.PathLike, *, training: Mapping | None = None) -> Path:
@@ -90,7 +109,7 @@ def save_specmoe(network: SpecMoE, path: str | os.PathLike, *, training: Mapping
     return _save(network, SpecMoE, path, training)
 
 
-def load_expert(path: str | os.PathLike) -> SpecHiNet:
+def load_expert(path: str | os.PathLike, *, number: int | None = None) -> SpecHiNet:
     """Read one expert, ours (``.safetensors``) or a published one (``.pth``).
 
     Published pickles are read with ``weights_only=True``: nothing in them can run.
@@ -99,6 +118,8 @@ def load_expert(path: str | os.PathLike) -> SpecHiNet:
     ----------
     path : path-like
         The file; its format is told by its content, not by its name.
+    number : int | None
+        Which expert, from 1, where the file holds several.
 
     Returns
     -------
@@ -112,12 +133,24 @@ def load_expert(path: str | os.PathLike) -> SpecHiNet:
     FileNotFoundError
         If there is no such file.
     """
+    experts = load_experts(path)
+    if number is None and len(experts) > 1:
+        raise ValueError(f"{path} holds {len(experts)} experts; say which one with number=1 to {len(experts)}.")
+    if number is not None and not 1 <= number <= len(experts):
+        raise ValueError(f"number={number}, but {path} holds experts 1 to {len(experts)}.")
+    return experts[(number or 1) - 1]
+
+
+def load_experts(path: str | os.PathLike) -> list[SpecHiNet]:
+    """Read all experts of a file, with their decoders; see `load_expert`."""
     path = _existing(path)
     if _is_safetensors(path):
-        return _load_ours(path, "specmoe-expert")
+        if read_header(path).architecture == "specmoe-experts":
+            return list(_load_ours(path, "specmoe-experts").experts)
+        return [_load_ours(path, "specmoe-expert")]
     state = _published_state(path, "model_state")
     expert, keys = SpecHiNet("published"), expert_keys()
-    return _fill(expert, _renamed(path, state, keys), path, stored_names=keys)
+    return [_fill(expert, _renamed(path, state, keys), path, stored_names=keys)]
 
 
 def load_specmoe(
@@ -179,8 +212,8 @@ def load_encoders(weights: str | os.PathLike | Sequence[str | os.PathLike]) -> l
     """
     if isinstance(weights, str | os.PathLike):
         path = _existing(weights)
-        if _holds_expert(path):
-            return [load_expert(path).encoder]
+        if _holds_experts(path):
+            return [expert.encoder for expert in load_experts(path)]
         return list(load_specmoe(path).experts)
     encoders = [load_expert(path).encoder for path in weights]
     if not encoders:
@@ -221,8 +254,25 @@ def read_header(path: str | os.PathLike) -> CheckpointHeader:
         raise CheckpointError(f"{path} has a header that is not understood: {error}.") from error
 
 
-def _save(network: nn.Module, kind: type, path: str | os.PathLike, training: Mapping | None) -> Path:
-    """Write a temporary file beside the target, flush it to disk, rename it."""
+def is_ours(path: str | os.PathLike) -> bool:
+    """Tell a file of ours from a published pickle; raise a CheckpointError for anything else."""
+    return _is_safetensors(_existing(path))
+
+
+def published_kind(path: str | os.PathLike) -> str:
+    """Say what a published file holds: ``"expert"`` or ``"fine-tuned model"``."""
+    path = _existing(path)
+    content = _read_published(path)
+    for entry, (kind, _) in _PUBLISHED_ENTRIES.items():
+        if entry in content:
+            return kind
+    raise CheckpointError(f"{path} is no published SpecMoE file: it has only {_some(content)}.")
+
+
+def _save(
+    network: nn.Module, kind: type, path: str | os.PathLike, training: Mapping | None, precision: str = "float32"
+) -> Path:
+    """Write header and tensors in one step, so that no reader sees half a file."""
     if not isinstance(network, kind):
         raise TypeError(f"Expected a {kind.__name__}, got {type(network).__name__}.")
     path = Path(path).expanduser()
@@ -232,18 +282,12 @@ def _save(network: nn.Module, kind: type, path: str | os.PathLike, training: Map
         training=dict(training or {}),
         package_version=_package_version(),
     )
+    check_option("precision", precision, ("float32", "float16"))
     tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(descriptor)
-    try:
+    if precision == "float16":
+        tensors |= {name: tensors[name].half() for name, _ in network.named_parameters()}
+    with replacing(path) as temporary:
         save_file(tensors, temporary, metadata={"mne_specmoe": json.dumps(asdict(header), default=_plain)})
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
     return path
 
 
@@ -252,13 +296,6 @@ def _plain(value: object) -> object:
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"{value!r} of type {type(value).__name__} cannot be written as JSON.")
-
-
-def _umask() -> int:
-    """The process's file mode mask, which mkstemp ignores."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _package_version() -> str:
@@ -296,10 +333,10 @@ def _is_safetensors(path: Path) -> bool:
     raise CheckpointError(f"{path} is neither safetensors nor a torch checkpoint.")
 
 
-def _holds_expert(path: Path) -> bool:
-    """Whether a file holds one expert rather than a SpecMoE."""
+def _holds_experts(path: Path) -> bool:
+    """Whether a file holds whole experts rather than a SpecMoE."""
     if _is_safetensors(path):
-        return read_header(path).architecture == "specmoe-expert"
+        return read_header(path).architecture in ("specmoe-expert", "specmoe-experts")
     return "model_state" in _read_published(path)
 
 

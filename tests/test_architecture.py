@@ -19,11 +19,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # A module imports from the lines above its own only. A new module goes on the highest line it can.
 LAYERS = (
-    ("_validation",),
+    ("_validation", "_files"),
     ("signal.canonical", "signal.spectral"),
-    ("nn.attention", "nn.layers", "nn.quantize", "nn.heads", "models.interface"),
-    ("data.recordings", "data.preprocessing"),
-    ("data.sliceable", "data.synthetic", "data.corpus"),
+    ("nn.attention", "nn.layers", "nn.quantize", "nn.heads", "nn.distributed", "models.interface"),
+    ("data.recordings", "data.preprocessing", "data.corpus"),
+    ("data.sliceable", "data.synthetic", "data.build", "data.batches", "data.windows"),
     ("models.specmoe.masking", "models.brainrvq.masking"),
     ("models.brainrvq.tokenizer",),
     ("models.specmoe.network", "models.brainrvq.network"),
@@ -32,12 +32,12 @@ LAYERS = (
     ("models.specmoe.objective", "models.brainrvq.objective"),
     ("models.registry",),
     ("checkpoint",),
-    ("training", "estimators._door", "estimators._training"),
-    ("estimators._base",),
+    ("training", "assembly", "reconstruction", "estimators._door", "estimators._training"),
+    ("pretraining", "estimators._base"),
     ("estimators.specmoe", "estimators.brainrvq", "viz"),
-    ("benchmark.tasks", "benchmark.peers"),
-    ("benchmark.run", "benchmark.plain"),
-    ("benchmark.speed",),
+    ("features", "benchmark.tasks", "benchmark.peers"),
+    ("benchmark.run", "benchmark.plain", "benchmark.recordings"),
+    ("benchmark.speed", "benchmark.starter"),
     ("cli",),
 )
 LEVELS = {module: level for level, line in enumerate(LAYERS) for module in line}
@@ -55,7 +55,7 @@ DOORS = {
 }
 
 # What trains and runs networks has to work on a machine that holds little else.
-PORTABLE = ("_validation", "signal.", "nn.", "models.", "checkpoint", "training")
+PORTABLE = ("_validation", "_files", "signal.", "nn.", "models.", "data.corpus", "data.batches", "checkpoint", "training", "assembly", "pretraining")
 PORTABLE_NEEDS = {"accelerate", "huggingface_hub", "numpy", "safetensors", "scipy", "torch", "tqdm"}
 
 

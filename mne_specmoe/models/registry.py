@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from mne_specmoe.models.specmoe.mixture import SpecMoE, SpecMoEConfig
+from mne_specmoe.models.specmoe.mixture import ExpertSet, ExpertSetConfig, SpecMoE, SpecMoEConfig
 from mne_specmoe.models.specmoe.network import SpecHiNet, SpecHiNetConfig
 
 
@@ -35,6 +35,7 @@ def _build(network: type[nn.Module]) -> Callable[[object], nn.Module]:
 
 ARCHITECTURES: dict[str, Architecture] = {
     "specmoe-expert": Architecture(SpecHiNet, SpecHiNetConfig, _build(SpecHiNet)),
+    "specmoe-experts": Architecture(ExpertSet, ExpertSetConfig, _build(ExpertSet)),
     "specmoe": Architecture(SpecMoE, SpecMoEConfig, _build(SpecMoE)),
 }
 

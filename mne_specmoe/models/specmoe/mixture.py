@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mne_specmoe._validation import check_number, check_option
-from mne_specmoe.models.specmoe.network import EMBED_DIM, LAYOUTS, SpecHiNetConfig, SpecHiNetEncoder
+from mne_specmoe.models.specmoe.network import EMBED_DIM, LAYOUTS, SpecHiNet, SpecHiNetConfig, SpecHiNetEncoder
 from mne_specmoe.nn.heads import POOLINGS, PredictionHead
 from mne_specmoe.signal.canonical import SFREQ
 from mne_specmoe.signal.spectral import welch_psd
@@ -321,7 +321,65 @@ class SpecMoE(nn.Module):
         return self.readout(*pooled)
 
 
-def _layout(experts: Sequence[SpecHiNetEncoder]) -> str:
+@dataclass(frozen=True)
+class ExpertSetConfig:
+    """Everything that defines the architecture of an `ExpertSet`.
+
+    Parameters
+    ----------
+    n_experts : int
+        Number of experts.
+    layout : {"channelwise", "published"}
+        See `SpecHiNetConfig`.
+    dropout : float
+        Dropout probability.
+    """
+
+    n_experts: int = 3
+    layout: str = "channelwise"
+    dropout: float = 0.2
+
+    def __post_init__(self):
+        check_number("n_experts", self.n_experts, minimum=1, integer=True)
+        SpecHiNetConfig(self.layout, self.dropout)
+
+
+class ExpertSet(nn.Module):
+    """Whole pretrained experts, decoders included, before any task: what pretraining hands to the estimators.
+
+    Parameters
+    ----------
+    n_experts, layout, dropout
+        See `ExpertSetConfig`.
+    experts : sequence of SpecHiNet | None
+        Experts to use, all of one layout; the rest is theirs then. None: untrained ones.
+
+    Attributes
+    ----------
+    experts : nn.ModuleList
+        The `SpecHiNet`.
+    """
+
+    embed_dim = EMBED_DIM
+
+    def __init__(
+        self,
+        n_experts: int = 3,
+        layout: str = "channelwise",
+        *,
+        dropout: float = 0.2,
+        experts: Sequence[SpecHiNet] | None = None,
+    ):
+        super().__init__()
+        if experts is not None:
+            n_experts, layout, dropout = len(experts), _layout(experts), experts[0].config.dropout
+        self.config = ExpertSetConfig(n_experts, layout, dropout)
+        if experts is None:
+            experts = [SpecHiNet(layout, dropout=dropout) for _ in range(n_experts)]
+        self.experts = nn.ModuleList(experts)
+
+
+def _layout(experts: Sequence[SpecHiNet | SpecHiNetEncoder]) -> str:
     """The one layout of all experts."""
     layouts = {expert.config.layout for expert in experts}
     if len(layouts) != 1:

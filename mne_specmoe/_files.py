@@ -1,0 +1,56 @@
+"""Files that are written whole or not at all."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """Write a temporary file beside the target, flush it to disk, rename it.
+
+    Whoever reads the target sees the old content or the new, also after a crash of the machine. If the block raises,
+    the temporary file is removed and the target stays as it was.
+
+    Parameters
+    ----------
+    path : path-like
+        The target.
+
+    Yields
+    ------
+    temporary : Path
+        What to write to. Its name begins with a dot.
+    """
+    path = Path(path)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        _flush(temporary, os.O_RDWR)
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp ignores the mask
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":  # Windows cannot open folders
+        _flush(path.parent, os.O_RDONLY)
+
+
+def _flush(path: Path, flags: int) -> None:
+    """Force a file, or the names in a folder, to disk."""
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _umask() -> int:
+    """The process's file mode mask."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
