@@ -1,0 +1,70 @@
+"""Public recordings that the benchmark and the starter experts use, read from one folder of data sets."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import mne
+import numpy as np
+
+_REFERENCE_CHANNELS = ("A2-A1", "A1-A2")  # between the references: no EEG site
+
+# Subjects that evaluation uses. What is trained here and shipped never sees them.
+HELD_OUT = {
+    "eegmat": tuple(f"Subject{number}" for number in range(24, 32)),
+    # The last eight of each group, by number: controls, patients.
+    "guinea_bissau": tuple(
+        f"sub-{number:03d}" for number in (72, 74, 76, 77, 78, 79, 80, 81, 34, 36, 37, 38, 39, 40, 41, 42)
+    ),
+    "ssvep_exo": ("S07", "S08"),
+}
+
+
+@dataclass(frozen=True)
+class StoredRecording:
+    """One recording of a data set, stored as ``.npz``.
+
+    Attributes
+    ----------
+    dataset, subject : str
+        Names of folder and file.
+    path : Path
+        The file.
+    """
+
+    dataset: str
+    subject: str
+    path: Path
+
+    def parts(self) -> Iterator[mne.io.RawArray]:
+        """The uninterrupted parts, in volts; labels are in `arrays`."""
+        arrays = self.arrays()
+        volts = arrays["data"] * (1e-6 * arrays["scale_uv_per_bit"][:, None])
+        volts += 1e-6 * arrays["offset_uv"][:, None]
+        names = [str(name) for name in arrays["ch_names"]]
+        info = mne.create_info(names, float(arrays["sfreq"]), "eeg", verbose="WARNING")
+        info["subject_info"] = {"his_id": f"{self.dataset}-{self.subject}"}
+        bounds = next((arrays[name] for name in ("segment_bounds", "session_bounds") if name in arrays), None)
+        bounds = [0, volts.shape[1]] if bounds is None else bounds
+        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+            raw = mne.io.RawArray(volts[:, start:stop], info, verbose="WARNING")
+            yield raw.drop_channels([name for name in _REFERENCE_CHANNELS if name in names])
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything in the file."""
+        with np.load(self.path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+
+    def meta(self) -> dict:
+        """What the file says of itself."""
+        return json.loads(str(self.arrays()["meta"]))
+
+
+def stored_recordings(root: Path, dataset: str) -> list[StoredRecording]:
+    """List the recordings of one data set below a data root, in order of subjects."""
+    folder = root / dataset
+    files = sorted(folder.glob("*.npz"))
+    if not files:
+        raise FileNotFoundError(f"There are no recordings (*.npz) in {folder}.")
+    return [StoredRecording(dataset, path.stem, path) for path in files]

@@ -1,0 +1,332 @@
+"""The command line: ``mne-specmoe corpus | pretrain | assemble | convert | info | features``."""
+
+import argparse
+import dataclasses
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+# Every verb imports what it needs itself: pretraining has to start on machines without mne, and --help at once.
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; return 0, 1 after an error that the user can mend, 130 after Ctrl-C."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    arguments = _parser(argv[:1]).parse_args(argv)
+    try:
+        return arguments.run(arguments) or 0
+    except KeyboardInterrupt as stopped:
+        _tell(f"stopped. {stopped}".rstrip())
+        return 130
+    except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as error:
+        _tell(f"error: {_one_line(error)}")
+        return 1
+
+
+def _tell(line: str) -> None:
+    """A line for the user that is no result."""
+    print(f"mne-specmoe: {line}", file=sys.stderr)
+
+
+def _one_line(error: Exception) -> str:
+    """A message without line breaks; OSError's as it reads."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.strerror}: {error.filename}"
+    return re.sub(r"\s*\n\s*", " ", str(error)) or type(error).__name__
+
+
+def _parser(verb: Sequence[str]) -> argparse.ArgumentParser:
+    """All verbs; the flags of pretrain, which are those of configs that import torch, only where it is the verb."""
+    from mne_specmoe import __version__
+
+    parser = argparse.ArgumentParser(prog="mne-specmoe", description="EEG foundation models: pretraining and use.")
+    parser.add_argument("--version", action="version", version=__version__)
+    verbs = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_corpus(verbs)
+    _add_pretrain(verbs, with_configs=list(verb) == ["pretrain"])
+    for add in (_add_assemble, _add_convert, _add_info, _add_features):
+        add(verbs)
+    return parser
+
+
+def _verb(verbs, name: str, run, text: str) -> argparse.ArgumentParser:
+    """One verb, whose help shows defaults."""
+    formatter = argparse.ArgumentDefaultsHelpFormatter
+    parser = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", formatter_class=formatter)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _number_or_none(text: str) -> float | None:
+    """A number, or "none" to leave a step out."""
+    return None if text.lower() == "none" else float(text)
+
+
+def _numbers_or_none(text: str) -> list[float] | None:
+    """Numbers with commas between them, or "none"."""
+    return None if text.lower() == "none" else [float(part) for part in text.split(",")]
+
+
+def _words(text: str) -> list[str]:
+    """Words with commas between them."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+# corpus
+
+
+def _add_corpus(verbs) -> None:
+    """``corpus build | info | partition``."""
+    corpus = verbs.add_parser("corpus", help="build and inspect a pretraining corpus")
+    verbs = corpus.add_subparsers(metavar="COMMAND", required=True)
+    build = _verb(verbs, "build", _corpus_build, "cut recordings into segments, preprocessed as in the paper")
+    build.add_argument("recordings", nargs="+", metavar="FILE_OR_DIR", help="what MNE reads, folders, BIDS trees")
+    build.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the corpus; goes on with it")
+    add = build.add_argument
+    add("--l-freq", type=_number_or_none, default=0.3, help="high-pass in Hz, or none")
+    add("--h-freq", type=_number_or_none, default=75.0, help="low-pass in Hz, or none")
+    add("--notch", type=_numbers_or_none, default=[60.0], help="mains frequencies in Hz, as 50,60; or none")
+    add("--sfreq", type=float, default=200.0, help="sampling rate of the corpus in Hz")
+    add("--segment-seconds", type=float, default=30.0, help="length of a segment")
+    add("--edge-seconds", type=float, default=60.0, help="cut from both ends of a recording")
+    add("--min-seconds", type=float, default=300.0, help="shorter recordings are left out")
+    add("--reject-uv", type=_number_or_none, default=100.0, help="segments that reach it are left out; or none")
+    add(
+        "--channels", default="paper", help='"paper" (19 of the 10-20 system), "all", a montage of MNE, or names: F3,F4'
+    )
+    add("--subject-pattern", help="regular expression, its group is the subject in the path of a file")
+    add("--n-jobs", type=int, default=1, help="recordings at a time")
+    info = _verb(verbs, "info", _corpus_info, "say what a corpus holds")
+    info.add_argument("corpus", type=Path, metavar="DIR")
+    info.add_argument("--problems", action="store_true", help="list every recording that was left out, and why")
+    part = _verb(verbs, "partition", _corpus_partition, "split a corpus into subsets, one per expert")
+    part.add_argument("corpus", type=Path, metavar="DIR")
+    part.add_argument("--n-subsets", type=int, default=3, help="how many")
+    part.add_argument("--by", choices=("index", "subject", "spectrum"), default="index", help="how they are made")
+    part.add_argument("--overwrite", action="store_true", help="replace one that was written before")
+
+
+def _corpus_build(arguments: argparse.Namespace) -> int:
+    from mne_specmoe.data.build import build_corpus
+
+    names = ("l_freq", "h_freq", "notch", "sfreq", "segment_seconds", "edge_seconds", "min_seconds", "reject_uv")
+    channels = arguments.channels
+    corpus = build_corpus(
+        arguments.recordings,
+        arguments.out,
+        **{name: getattr(arguments, name) for name in names},
+        channels=_words(channels) if "," in channels else channels,
+        subject_pattern=arguments.subject_pattern,
+        n_jobs=arguments.n_jobs,
+    )
+    print(corpus.summary())
+    return 0
+
+
+def _corpus_info(arguments: argparse.Namespace) -> int:
+    from mne_specmoe.data.corpus import Corpus
+
+    corpus = Corpus(arguments.corpus)
+    print(corpus.summary())
+    if arguments.problems:
+        for problem in corpus.problems:
+            print(problem)
+    return 0
+
+
+def _corpus_partition(arguments: argparse.Namespace) -> int:
+    from mne_specmoe.data.corpus import Corpus, partition_corpus
+
+    corpus = Corpus(arguments.corpus)
+    partition = partition_corpus(corpus, arguments.n_subsets, by=arguments.by, overwrite=arguments.overwrite)
+    for number in range(1, arguments.n_subsets + 1):
+        print(f"{number}/{arguments.n_subsets}: {len(partition.segments(number))} segments")
+    return 0
+
+
+# pretrain
+
+
+def _add_pretrain(verbs, *, with_configs: bool) -> None:
+    """``pretrain``."""
+    parser = _verb(verbs, "pretrain", _pretrain, "pretrain one expert on a corpus")
+    parser.add_argument("corpus", type=Path, metavar="CORPUS", help="folder that corpus build made")
+    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
+    parser.add_argument("--resume", action="store_true", help="go on with the run where it stands")
+    add = parser.add_argument_group("data").add_argument
+    add("--subset", metavar="I/K", help="subset I (from 1) of K; without it, the whole corpus")
+    add("--partition-by", choices=("index", "subject", "spectrum"), default="index", help="how subsets are made")
+    add("--validation", default="0.05", help="share of the subjects to hold out, or their names: S01,S02")
+    add = parser.add_argument_group("network").add_argument
+    add("--layout", choices=("channelwise", "published"), default="channelwise", help="arithmetic of the network")
+    add("--dropout", type=float, default=0.2, help="dropout probability")
+    add("--n-epochs", type=float, help="passes over the data, in place of --max-steps (the paper's 50 without both)")
+    if with_configs:
+        _add_configs(parser)
+
+
+def _add_configs(parser: argparse.ArgumentParser) -> None:
+    """Flags for every field of the configs, with their defaults."""
+    from mne_specmoe.models.specmoe.masking import MaskConfig
+    from mne_specmoe.training import Housekeeping, TrainingConfig
+
+    _add_fields(parser.add_argument_group("training"), TrainingConfig)
+    _add_fields(parser.add_argument_group("mask"), MaskConfig, prefix="mask_")
+    _add_fields(parser.add_argument_group("run"), Housekeeping)
+
+
+def _add_fields(group, config: type, *, prefix: str = "") -> None:
+    """One flag per field of a config."""
+    for field in dataclasses.fields(config):
+        default = None if field.default is dataclasses.MISSING else field.default
+        flag = "--" + f"{prefix}{field.name}".replace("_", "-")
+        text = _first_sentence(config, field.name)
+        if isinstance(default, bool):
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=default, help=text)
+        elif isinstance(default, tuple):
+            shown = ",".join(map(str, default))
+            group.add_argument(flag, type=_numbers_or_none, default=shown, help=text)
+        else:
+            group.add_argument(flag, type=int if default is None else type(default), default=default, help=text)
+
+
+def _first_sentence(config: type, name: str) -> str:
+    """What a config's docstring says of a field."""
+    found = re.search(rf"^ *(?:\w+, )*{name}(?:, \w+)* : .*\n((?:^ {{8}}.*\n)+)", config.__doc__, re.MULTILINE)
+    text = " ".join(found[1].split()) if found else ""
+    return re.split(r"(?<=\w)\.(?:\s|$)", text)[0].replace("`", "").replace("%", "%%")
+
+
+def _config(arguments: argparse.Namespace, config: type, *, prefix: str = "") -> dict[str, object]:
+    """The fields of a config, from the command line."""
+    values = {field.name: getattr(arguments, prefix + field.name) for field in dataclasses.fields(config)}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def _pretrain(arguments: argparse.Namespace) -> int:
+    from mne_specmoe.models.specmoe.masking import MaskConfig
+    from mne_specmoe.pretraining import pretrain
+    from mne_specmoe.training import Housekeeping, TrainingConfig
+
+    result = pretrain(
+        arguments.corpus,
+        arguments.out,
+        subset=arguments.subset,
+        partition_by=arguments.partition_by,
+        layout=arguments.layout,
+        dropout=arguments.dropout,
+        mask=MaskConfig(**_config(arguments, MaskConfig, prefix="mask_")),
+        validation=_validation(arguments.validation),
+        n_epochs=arguments.n_epochs,
+        training=_config(arguments, TrainingConfig),
+        housekeeping=Housekeeping(**_config(arguments, Housekeeping)),
+        resume=arguments.resume,
+    )
+    if result.path is None:
+        _tell(f"stopped after step {result.outcome.step} and saved; go on with --resume")
+    else:
+        print(result.path)
+    return 0
+
+
+def _validation(text: str) -> float | list[str]:
+    """A share, or names."""
+    try:
+        return float(text)
+    except ValueError:
+        return _words(text)
+
+
+# weights files
+
+
+def _add_assemble(verbs) -> None:
+    """``assemble``."""
+    parser = _verb(verbs, "assemble", _assemble, "put experts together into one file for weights=")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="finished runs, or files with one expert")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="such as specmoe.safetensors")
+    parser.add_argument("--precision", choices=("float32", "float16"), default="float32", help="of what is stored")
+    parser.add_argument("--licence", help="licence of the weights, for the header")
+
+
+def _assemble(arguments: argparse.Namespace) -> int:
+    from mne_specmoe.assembly import assemble
+
+    print(assemble(arguments.runs, arguments.out, precision=arguments.precision, licence=arguments.licence))
+    return 0
+
+
+def _add_convert(verbs) -> None:
+    """``convert``."""
+    parser = _verb(verbs, "convert", _convert, "turn published weights into our format")
+    parser.add_argument("published", type=Path, metavar="PUBLISHED", help="a .pth file")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="such as expert.safetensors")
+    parser.add_argument("--precision", choices=("float32", "float16"), default="float32", help="of what is stored")
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    from mne_specmoe.assembly import PUBLISHED_LICENCE, convert
+
+    print(convert(arguments.published, arguments.out, precision=arguments.precision))
+    _tell(PUBLISHED_LICENCE)
+    return 0
+
+
+def _add_info(verbs) -> None:
+    """``info``."""
+    parser = _verb(verbs, "info", _info, "say what a weights file holds")
+    parser.add_argument("file", metavar="FILE")
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    from mne_specmoe.assembly import describe
+
+    print(json.dumps(describe(arguments.file), indent=2, ensure_ascii=False))
+    return 0
+
+
+# features
+
+
+def _add_features(verbs) -> None:
+    """``features``."""
+    parser = _verb(verbs, "features", _features, "compute features of recordings or epochs")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="what MNE reads; epochs as -epo.fif")
+    parser.add_argument("--weights", nargs="+", required=True, metavar="FILE", help="weights, as for the estimators")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="a .npz file")
+    add = parser.add_argument
+    add("--window-seconds", type=float, default=10.0, help="length of the windows that recordings are cut into")
+    add("--l-freq", type=_number_or_none, default=0.3, help="high-pass of recordings in Hz, or none")
+    add("--h-freq", type=_number_or_none, default=75.0, help="low-pass of recordings in Hz, or none")
+    add("--notch", type=_numbers_or_none, default=[60.0], help="mains frequencies in Hz, as 50,60; or none")
+    add("--channels", type=_words, help="names of the channels to use, as F3,F4 (all EEG channels)")
+    add("--time-pooling", choices=("mean", "max"), default="mean", help="how tokens become one vector")
+    add("--channel-pooling", choices=("mean", "max", "none"), default="mean", help="how channels become one")
+    add("--device", default="auto", help="auto, cpu, cuda, mps")
+
+
+def _features(arguments: argparse.Namespace) -> int:
+    from mne_specmoe.features import write_features
+
+    weights, pooling = arguments.weights, arguments.channel_pooling
+    table = write_features(
+        arguments.files,
+        arguments.out,
+        weights=weights[0] if len(weights) == 1 else weights,
+        window_seconds=arguments.window_seconds,
+        l_freq=arguments.l_freq,
+        h_freq=arguments.h_freq,
+        notch=arguments.notch,
+        channels=arguments.channels,
+        time_pooling=arguments.time_pooling,
+        channel_pooling=None if pooling == "none" else pooling,
+        device=arguments.device,
+    )
+    print(f"{arguments.out}: {table.features.shape[0]} windows, {table.features.shape[1]} features")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

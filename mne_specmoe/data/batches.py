@@ -1,0 +1,124 @@
+"""Batches of a corpus: which segments, in which order, on which process."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from mne_specmoe._validation import check_number
+from mne_specmoe.data.corpus import Corpus
+from mne_specmoe.models.interface import Batch
+from mne_specmoe.signal.canonical import segment_positions
+
+_UV_PER_UNIT = 100.0  # one network unit
+
+
+class CorpusBatches(Dataset):
+    """The batches of all passes over some segments of a corpus, numbered through.
+
+    Batch i is a function of i and the arguments alone, so that training goes on after an interruption by counting on.
+    Every pass (epoch) shuffles anew and uses each segment once. All segments of a batch have one montage; the last
+    batch of a montage may be smaller.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        Where the segments are.
+    segments : sequence of int
+        Numbers of the segments to use.
+    batch_size : int
+        Segments per batch, on all processes together.
+    seed : int
+        Of the order, and of the segments' own seeds.
+    rank, world_size : int
+        This process, and how many there are. Each takes its share of every batch.
+    shuffle : bool
+        Without it every pass has the same order and the same seeds, as validation needs.
+
+    Examples
+    --------
+    >>> batches = CorpusBatches(corpus, range(len(corpus)), batch_size=16)  # doctest: +SKIP
+    >>> batch, weight = batches[0]  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        segments: Sequence[int],
+        *,
+        batch_size: int,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        shuffle: bool = True,
+    ):
+        check_number("batch_size", batch_size, minimum=1, integer=True)
+        self.corpus, self.batch_size, self.seed = corpus, batch_size, seed
+        self.rank, self.world_size, self.shuffle = rank, world_size, shuffle
+        segments = np.asarray(segments, dtype=np.int64)
+        if not len(segments):
+            raise ValueError("No segments to make batches of.")
+        montages = corpus.montage_of[segments]
+        self._by_montage = [segments[montages == montage] for montage in np.unique(montages)]
+        self._planned: tuple[int, list[np.ndarray]] | None = None
+
+    @property
+    def n_per_epoch(self) -> int:
+        """Batches in one pass over the segments."""
+        return sum(-(-len(segments) // self.batch_size) for segments in self._by_montage)
+
+    @property
+    def n_segments(self) -> int:
+        """Segments in one pass."""
+        return sum(map(len, self._by_montage))
+
+    def __len__(self) -> int:
+        return self.n_per_epoch
+
+    def segments(self, number: int) -> np.ndarray:
+        """Which segments batch `number` holds, on all processes together."""
+        epoch, place = divmod(number, self.n_per_epoch)
+        if self._planned is None or self._planned[0] != epoch:
+            self._planned = epoch, self._plan(epoch)
+        return self._planned[1][place]
+
+    def __getitem__(self, number: int) -> tuple[Batch, float]:
+        """This process's share of batch `number`, and what its mean counts in the mean over all processes."""
+        whole = self.segments(number)
+        # Fewer segments than processes: some are used twice, so that no process stands idle.
+        own = np.resize(whole, max(len(whole), self.world_size))[self.rank :: self.world_size]
+        weight = len(own) * self.world_size / max(len(whole), self.world_size)
+        return self._read(own, number // self.n_per_epoch), weight
+
+    def _plan(self, epoch: int) -> list[np.ndarray]:
+        """The segments of every batch of one pass."""
+        rng = np.random.default_rng([self.seed, epoch])
+        plan = []
+        for segments in self._by_montage:
+            ordered = rng.permutation(segments) if self.shuffle else segments
+            plan += np.split(ordered, range(self.batch_size, len(ordered), self.batch_size))
+        if self.shuffle:
+            rng.shuffle(order := np.arange(len(plan)))
+            plan = [plan[place] for place in order]
+        return plan
+
+    def _read(self, segments: np.ndarray, epoch: int) -> Batch:
+        """Segments of one montage as a network takes them."""
+        stored, montage = self.corpus.read(segments), int(self.corpus.montage_of[segments[0]])
+        x = torch.from_numpy(np.ascontiguousarray(stored.values)).float()
+        x *= torch.from_numpy(stored.scale_uv / np.float32(_UV_PER_UNIT))[..., None]
+        slots = torch.from_numpy(np.asarray(self.corpus.slot_of[segments], dtype=np.int64))
+        return Batch(
+            x=x,
+            positions=segment_positions(slots, x.shape[-1]),
+            seeds=segment_seeds(self.seed, epoch if self.shuffle else 0, segments),
+            ch_names=self.corpus.montages[montage],
+            locations=torch.as_tensor(self.corpus.locations(montage), dtype=torch.float32),
+        )
+
+
+def segment_seeds(seed: int, epoch: int, segments: np.ndarray) -> torch.Tensor:
+    """One number in [0, 2**63) per segment, pass and seed: int64, shape (n_segments,)."""
+    states = [np.random.SeedSequence([seed, epoch, int(s)]).generate_state(1, np.uint64)[0] for s in segments]
+    return torch.from_numpy((np.asarray(states, dtype=np.uint64) >> np.uint64(1)).astype(np.int64))

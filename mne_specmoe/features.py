@@ -1,0 +1,94 @@
+"""Features of recordings in files, written to one file."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from mne_specmoe._files import replacing
+from mne_specmoe.data.windows import read_windows
+from mne_specmoe.estimators.specmoe import SpecMoEFeaturizer, Weights
+
+
+class FeatureTable(NamedTuple):
+    """Features of windows.
+
+    Attributes
+    ----------
+    features : ndarray, shape (n_windows, n_features)
+        float32.
+    names : ndarray of str, shape (n_features,)
+        What they are called.
+    file : ndarray of str, shape (n_windows,)
+        Where each window comes from.
+    start_seconds : ndarray, shape (n_windows,)
+        Where it begins there.
+    """
+
+    features: np.ndarray
+    names: np.ndarray
+    file: np.ndarray
+    start_seconds: np.ndarray
+
+
+def write_features(
+    files: Sequence[str | os.PathLike],
+    out: str | os.PathLike,
+    *,
+    weights: Weights,
+    window_seconds: float = 10.0,
+    l_freq: float | None = 0.3,
+    h_freq: float | None = 75.0,
+    notch: float | Sequence[float] | None = 60.0,
+    channels: Sequence[str] | None = None,
+    time_pooling: str = "mean",
+    channel_pooling: str | None = "mean",
+    device: str = "auto",
+) -> FeatureTable:
+    """Compute features of files and write them as ``.npz``.
+
+    Parameters
+    ----------
+    files : sequence of path-like
+        Recordings, which are preprocessed and cut into windows, or epochs (``-epo.fif``), which are taken as they are.
+    out : path-like
+        The file to write; its arrays are those of `FeatureTable`.
+    weights : path-like | list of path-like
+        As for `mne_specmoe.SpecMoEFeaturizer`.
+    window_seconds, l_freq, h_freq, notch, channels
+        See `mne_specmoe.data.windows.read_windows`.
+    time_pooling, channel_pooling, device
+        See `mne_specmoe.SpecMoEFeaturizer`. With ``channel_pooling=None`` all files need the same channels.
+
+    Returns
+    -------
+    table : FeatureTable
+    """
+    out = Path(out).expanduser()
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {out.parent} to write {out.name} into.")
+    options = {"time_pooling": time_pooling, "channel_pooling": channel_pooling, "device": device}
+    parts, names = [], None
+    for path in tqdm([Path(file) for file in files], desc="features", unit="file"):
+        windows = read_windows(
+            path, window_seconds=window_seconds, l_freq=l_freq, h_freq=h_freq, notch=notch, channels=channels
+        )
+        # A new one per file, since a fitted one keeps to the channels that it saw.
+        featurizer = SpecMoEFeaturizer(weights, **options)
+        values = featurizer.fit_transform(windows.epochs).astype(np.float32)
+        found = featurizer.get_feature_names_out().astype(str)
+        if names is not None and not np.array_equal(found, names):
+            raise ValueError(
+                f"{path} has other channels than the files before it; choose common ones with channels, or pool "
+                "over channels."
+            )
+        names = found
+        parts.append((values, np.repeat(str(path), len(values)), windows.start_seconds))
+    features, file, start = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    table = FeatureTable(features, names, file, start)
+    with replacing(out) as temporary, open(temporary, "wb") as stream:
+        np.savez(stream, **table._asdict())
+    return table

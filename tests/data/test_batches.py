@@ -1,0 +1,120 @@
+"""Batches of a corpus: every segment once per pass, one montage per batch, the same on any number of processes."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from mne_specmoe.data.batches import CorpusBatches, segment_seeds
+from mne_specmoe.data.corpus import StoredSegments
+from mne_specmoe.signal.canonical import segment_positions
+
+N_TIMES = 50
+MONTAGES = (("A", "B"), ("C",))
+
+
+def make_corpus(n_first: int = 10, n_second: int = 7) -> SimpleNamespace:
+    """Segments whose values tell their number, of two montages."""
+    montage_of = np.repeat([0, 1], [n_first, n_second])
+
+    def read(indices):
+        shape = len(indices), len(MONTAGES[montage_of[indices[0]]]), N_TIMES
+        assert len(set(montage_of[indices])) == 1
+        values = np.broadcast_to(np.asarray(indices, np.int16)[:, None, None], shape)
+        return StoredSegments(values, np.full(shape[:2], 50.0, np.float32))
+
+    return SimpleNamespace(
+        montage_of=montage_of,
+        montages=MONTAGES,
+        slot_of=np.arange(n_first + n_second) % 5,
+        read=read,
+        locations=lambda montage: np.full((len(MONTAGES[montage]), 3), np.nan, np.float32),
+    )
+
+
+@pytest.fixture
+def corpus() -> SimpleNamespace:
+    return make_corpus()
+
+
+def numbers(batch) -> list[int]:
+    """Which segments a batch holds: 50 µV per bit are half a network unit."""
+    return (2 * batch.x[:, 0, 0]).int().tolist()
+
+
+def test_every_segment_comes_once_per_pass_and_montages_are_kept_apart(corpus):
+    batches = CorpusBatches(corpus, range(17), batch_size=4)
+    assert batches.n_per_epoch == 3 + 2
+    for epoch in range(2):
+        seen = []
+        for place in range(5):
+            batch, weight = batches[5 * epoch + place]
+            assert weight == 1.0
+            assert batch.ch_names == MONTAGES[corpus.montage_of[numbers(batch)[0]]]
+            seen += numbers(batch)
+        assert sorted(seen) == list(range(17))
+
+
+def test_each_pass_has_an_order_of_its_own(corpus):
+    batches = CorpusBatches(corpus, range(17), batch_size=4)
+    first, second = ([batches.segments(5 * epoch + i).tolist() for i in range(5)] for epoch in range(2))
+    assert first != second
+
+
+def test_a_batch_depends_on_its_number_alone(corpus):
+    there, back = (CorpusBatches(corpus, range(17), batch_size=4) for _ in range(2))
+    forwards = [there[i][0] for i in range(10)]
+    backwards = [back[i][0] for i in reversed(range(10))][::-1]
+    for one, other in zip(forwards, backwards, strict=True):
+        assert torch.equal(one.x, other.x)
+        assert torch.equal(one.seeds, other.seeds)
+
+
+def test_processes_share_every_batch_between_them(corpus):
+    whole = CorpusBatches(corpus, range(17), batch_size=4)
+    shares = [CorpusBatches(corpus, range(17), batch_size=4, rank=rank, world_size=2) for rank in range(2)]
+    for i in range(10):
+        batch, _ = whole[i]
+        parts = [share[i] for share in shares]
+        assert sorted(n for part, _ in parts for n in numbers(part)) == sorted(numbers(batch))
+        # Means of the parts, so weighted, average to the mean of the whole.
+        joint = np.mean([weight * np.mean(numbers(part)) for part, weight in parts])
+        assert joint == pytest.approx(np.mean(numbers(batch)))
+
+
+def test_no_process_is_left_without_a_segment():
+    corpus = make_corpus(n_first=1, n_second=1)
+    shares = [CorpusBatches(corpus, [0], batch_size=4, rank=rank, world_size=3) for rank in range(3)]
+    assert [numbers(share[0][0]) for share in shares] == [[0], [0], [0]]
+    assert [share[0][1] for share in shares] == [1.0, 1.0, 1.0]
+
+
+def test_samples_are_in_network_units_at_the_positions_of_pretraining(corpus):
+    batch, _ = CorpusBatches(corpus, range(10, 17), batch_size=7)[0]
+    segments = np.array(numbers(batch))
+    assert sorted(segments) == list(range(10, 17))
+    expected = segment_positions(torch.from_numpy(segments % 5), N_TIMES)
+    torch.testing.assert_close(batch.positions, expected)
+
+
+def test_without_shuffling_all_passes_are_equal(corpus):
+    batches = CorpusBatches(corpus, range(17), batch_size=4, shuffle=False)
+    assert numbers(batches[0][0]) == [0, 1, 2, 3]
+    assert torch.equal(batches[0][0].seeds, batches[5][0].seeds)
+
+
+def test_seeds_differ_between_segments_passes_and_runs():
+    seeds = {int(seed) for run in range(3) for epoch in range(3) for seed in segment_seeds(run, epoch, np.arange(50))}
+    assert len(seeds) == 3 * 3 * 50
+    assert min(seeds) >= 0
+
+
+def test_a_seed_does_not_depend_on_its_neighbours():
+    together = segment_seeds(7, 2, np.array([5, 9, 11]))
+    assert int(segment_seeds(7, 2, np.array([9]))[0]) == int(together[1])
+
+
+def test_no_segments_are_an_error(corpus):
+    with pytest.raises(ValueError, match="No segments"):
+        CorpusBatches(corpus, [], batch_size=4)
