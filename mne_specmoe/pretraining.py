@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 
 from mne_specmoe._files import replacing
 from mne_specmoe._validation import check_number, listed
@@ -314,7 +313,7 @@ def _objective(layout: str, dropout: float, mask: MaskConfig | None, seed: int) 
 
 
 def _batches(
-    corpus: Corpus, segments: Segments, config: TrainingConfig, accelerator: Accelerator
+    corpus: Corpus, segments: Segments, config: TrainingConfig, accelerator: object
 ) -> tuple[CorpusBatches, CorpusBatches | None]:
     """This process's batches for training and, if subjects are held out, for validation."""
     place = {"rank": accelerator.process_index, "world_size": accelerator.num_processes}

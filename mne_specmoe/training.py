@@ -14,9 +14,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import DistributedDataParallelKwargs, gather_object
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
@@ -25,6 +22,13 @@ from mne_specmoe._files import replacing
 from mne_specmoe._validation import check_device, check_number, check_option
 from mne_specmoe.models.interface import Batch
 from mne_specmoe.nn.distributed import join_batch_norms
+
+try:
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState, PartialState
+    from accelerate.utils import DistributedDataParallelKwargs, gather_object
+except ImportError as error:
+    raise ImportError("Pretraining needs accelerate: pip install 'mne-specmoe[pretrain]'.") from error
 
 STATE_VERSION = 1
 PRECISIONS = ("float32", "bf16")

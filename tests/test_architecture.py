@@ -36,15 +36,16 @@ LAYERS = (
     ("pretraining", "estimators._base"),
     ("estimators.specmoe", "estimators.brainrvq", "viz"),
     ("features", "benchmark.tasks", "benchmark.peers"),
-    ("benchmark.run", "benchmark.plain", "benchmark.recordings"),
-    ("benchmark.speed", "benchmark.starter"),
+    ("benchmark.run", "benchmark.plain", "benchmark.recordings", "benchmark.intervals"),
+    ("benchmark.speed", "benchmark.rebuilding", "benchmark.probe"),
+    ("benchmark.starter",),
     ("cli",),
 )
 LEVELS = {module: level for level, line in enumerate(LAYERS) for module in line}
 
 # Third-party package -> the only modules that import it; "data." stands for the whole folder.
 DOORS = {
-    "mne": ("data.", "viz"),
+    "mne": ("data.", "viz", "benchmark.recordings"),
     "mne_bids": ("data.",),
     "skorch": ("estimators._training",),
     "safetensors": ("checkpoint",),
@@ -55,7 +56,19 @@ DOORS = {
 }
 
 # What trains and runs networks has to work on a machine that holds little else.
-PORTABLE = ("_validation", "_files", "signal.", "nn.", "models.", "data.corpus", "data.batches", "checkpoint", "training", "assembly", "pretraining")
+PORTABLE = (
+    "_validation",
+    "_files",
+    "signal.",
+    "nn.",
+    "models.",
+    "data.corpus",
+    "data.batches",
+    "checkpoint",
+    "training",
+    "assembly",
+    "pretraining",
+)
 PORTABLE_NEEDS = {"accelerate", "huggingface_hub", "numpy", "safetensors", "scipy", "torch", "tqdm"}
 
 

@@ -13,7 +13,10 @@ import mne_specmoe
 
 ROOT = Path(mne_specmoe.__file__).parent
 HEAVY = ("mne", "skorch", "sklearn")
-NETWORK_ROOMS = ("signal", "nn", "models", "checkpoint.py", "training.py")
+NETWORK_ROOMS = (
+    *("signal", "nn", "models", "checkpoint.py", "training.py", "pretraining.py", "assembly.py"),
+    *("data/corpus.py", "data/batches.py"),
+)
 
 
 def run(code: str, *args: str) -> str:

@@ -1,12 +1,15 @@
-"""An expert as one would first write it: the yardstick for speed, and an oracle for tests."""
+"""Experts and masks as one would first write them: the yardstick for speed, and an oracle for tests."""
 
 import copy
 import math
 from collections import OrderedDict
 
+import numpy as np
 import torch
+from scipy.signal import istft, stft
 from torch import Tensor, nn
 
+from mne_specmoe.models.specmoe.masking import BOTH, FREQUENCY, HOP, N_FFT, SFREQ, GaussianStftMask
 from mne_specmoe.models.specmoe.network import (
     AttentionBlock,
     SpecHiNet,
@@ -93,3 +96,54 @@ def _plain_transposed(layer: PhaseConvTranspose1d) -> nn.ConvTranspose1d:
     )
     plain.weight, plain.bias = layer.weight, layer.bias
     return plain
+
+
+def plain_mask(
+    mask: GaussianStftMask, x: np.ndarray, seeds: np.ndarray, *, n_bumps: int = 64
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mask segment by segment and channel by channel with SciPy, with the bumps that `mask` would use.
+
+    Parameters
+    ----------
+    mask : GaussianStftMask
+        Of the shared scope, with Gaussian bumps.
+    x : ndarray, shape (n_segments, n_channels, n_times)
+        Signals of 400 samples or more.
+    seeds : ndarray of int64, shape (n_segments,)
+        One per segment.
+    n_bumps : int
+        Drawn for each segment; it has to be enough.
+
+    Returns
+    -------
+    signal : ndarray, shape (n_segments, n_channels, n_times)
+        What is left.
+    maps : ndarray, shape (n_segments, 201, n_frames)
+        1 keeps, 0 removes.
+    """
+    frames = {"nperseg": N_FFT, "noverlap": N_FFT - HOP}
+    maps = plain_maps(mask, x.shape[-1], seeds, n_bumps=n_bumps)
+    signal = np.empty_like(x)
+    for segment, kept, masked in zip(x, maps, signal, strict=True):
+        for i, channel in enumerate(segment):
+            _, _, spectrum = stft(channel, **frames)
+            _, rebuilt = istft(spectrum * kept, **frames)
+            masked[i] = rebuilt[: len(channel)]
+    return signal, maps
+
+
+def plain_maps(mask: GaussianStftMask, n_times: int, seeds: np.ndarray, *, n_bumps: int = 64) -> np.ndarray:
+    """The maps alone, bump by bump on the whole grid; parameters and result as for `plain_mask`."""
+    bumps = mask.draw_bumps(seeds, n_bumps)
+    n_freqs, n_frames = N_FFT // 2 + 1, math.ceil(n_times / HOP) + 1
+    f, t = np.meshgrid(np.arange(n_freqs), np.arange(n_frames), indexing="ij")
+    maps = np.ones((len(seeds), n_freqs, n_frames))
+    for i in range(len(seeds)):
+        for kind, f0, t0 in zip(*(column[i] for column in bumps), strict=True):
+            if np.mean(1 - maps[i]) >= mask.config.ratio:
+                break
+            over_f = (f - f0 * N_FFT / SFREQ) / (mask.config.width * n_freqs)
+            over_t = (t - t0 * (n_frames - 1)) / (mask.config.width * n_frames)
+            distance = over_f**2 + over_t**2 if kind == BOTH else over_f**2 if kind == FREQUENCY else over_t**2
+            maps[i] *= 1 - mask.config.level * np.exp(-0.5 * distance)
+    return maps

@@ -1,5 +1,7 @@
 """Spectra of canonical signals, batched and differentiable."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -32,3 +34,107 @@ def welch_psd(x: Tensor, *, sfreq: float = 200.0, n_per_segment: int, n_overlap:
     segments = x.unfold(-1, n_per_segment, n_per_segment - n_overlap)  # (..., n_segments, n_per_segment)
     power = torch.fft.rfft(segments * window).abs().square()
     return power.mean(-2) / (sfreq * window.square().sum() + 1e-12)
+
+
+def stft(x: Tensor, *, n_fft: int, hop: int) -> Tensor:
+    """Short-time Fourier transform in the conventions of `scipy.signal.stft`.
+
+    Frames of `n_fft` samples, `hop` apart, are weighted by a periodic Hann window *w* and transformed; the result is
+    divided by :math:`\\sum w`. The first frame is centred on the first sample: `n_fft // 2` zeros go before and after
+    the signal, and more zeros after it until the frames are whole.
+
+    Parameters
+    ----------
+    x : Tensor, shape (..., n_times)
+        Real signals. Unlike SciPy's, the window does not shrink where a signal is shorter.
+    n_fft, hop : int
+        Length and distance of the frames, in samples; `hop` is at most half of `n_fft`, which is even.
+
+    Returns
+    -------
+    z : Tensor, shape (..., n_fft // 2 + 1, n_frames)
+        Complex, in units of `x`. There are ``ceil(n_times / hop) + 1`` frames where `hop` is half of `n_fft`; see
+        `n_frames`. Frequencies of one frame lie side by side in memory.
+
+    Raises
+    ------
+    ValueError
+        If `n_fft` and `hop` are not as above: the signal could not be had back.
+    """
+    _check_frames(n_fft, hop)
+    n_times = x.shape[-1]
+    missing = (n_frames(n_times, n_fft=n_fft, hop=hop) - 1) * hop - n_times
+    half = n_fft // 2
+    padded = F.pad(x, (half, half + missing))
+    window = _window(x, n_fft)
+    frames = padded.unfold(-1, n_fft, hop) * (window / window.sum())  # (..., n_frames, n_fft)
+    return torch.fft.rfft(frames).transpose(-1, -2)
+
+
+def istft(z: Tensor, *, n_fft: int, hop: int, n_times: int) -> Tensor:
+    """Inverse of `stft`, as in `scipy.signal.istft`.
+
+    Of all signals, the one whose transform comes closest to `z`: frames are weighted by the window, added up and
+    divided by the sum of the squared windows.
+
+    Parameters
+    ----------
+    z : Tensor, shape (..., n_fft // 2 + 1, n_frames)
+        Complex.
+    n_fft, hop : int
+        As for `stft`.
+    n_times : int
+        Length of the signal that `z` came from; the padding beyond it is cut off.
+
+    Returns
+    -------
+    x : Tensor, shape (..., n_times)
+
+    Raises
+    ------
+    ValueError
+        If the shape of `z` is not the one that `stft` gives for such a signal.
+    """
+    _check_frames(n_fft, hop)
+    expected = (n_fft // 2 + 1, n_frames(n_times, n_fft=n_fft, hop=hop))
+    if tuple(z.shape[-2:]) != expected:
+        raise ValueError(
+            f"z must end with {expected} frequencies and frames for n_times={n_times}, got {tuple(z.shape[-2:])}."
+        )
+    frames = torch.fft.irfft(z.transpose(-1, -2), n_fft)
+    window = _window(frames, n_fft)
+    energy = _overlap_add(window.expand(expected[1], -1), window, hop)
+    added = _overlap_add(frames, window * window.sum(), hop)
+    inside = slice(n_fft // 2, n_fft // 2 + n_times)
+    return added[..., inside] / energy[inside]
+
+
+def n_frames(n_times: int, *, n_fft: int, hop: int) -> int:
+    """Number of frames that `stft` cuts a signal of `n_times` samples into."""
+    half = n_fft // 2
+    return math.ceil((n_times + 2 * half - n_fft) / hop) + 1
+
+
+def _check_frames(n_fft: int, hop: int) -> None:
+    """Raise unless windowed frames can be put together again."""
+    if n_fft % 2 or not 1 <= hop <= n_fft // 2:
+        raise ValueError(f"n_fft must be even and hop in 1 ... n_fft // 2, got n_fft={n_fft} and hop={hop}.")
+
+
+def _window(like: Tensor, n_fft: int) -> Tensor:
+    """A periodic Hann window."""
+    return torch.hann_window(n_fft, dtype=like.dtype, device=like.device)
+
+
+def _overlap_add(frames: Tensor, window: Tensor, hop: int) -> Tensor:
+    """Weight frames (..., n_frames, n_fft) and add them up, each `hop` samples after the one before."""
+    n_frames, n_fft = frames.shape[-2:]
+    n_parts = -(-n_fft // hop)
+    if n_fft % hop:
+        missing = (0, n_parts * hop - n_fft)
+        frames, window = F.pad(frames, missing), F.pad(window, missing)
+    added = frames.new_zeros(*frames.shape[:-2], n_frames + n_parts - 1, hop)
+    for i in range(n_parts):
+        part = slice(i * hop, (i + 1) * hop)
+        added[..., i : i + n_frames, :].addcmul_(frames[..., part], window[part])
+    return added.flatten(-2)

@@ -1,0 +1,218 @@
+"""Pretraining of an expert: rebuild the clean signal from the masked one.
+
+Source: arXiv:2603.16739, the pretraining of SpecMoE. Unlike the published training loop, which compares with the
+masked signal, this one compares with the clean one, as the paper says.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mne_specmoe._validation import check_number
+from mne_specmoe.models.interface import Batch
+from mne_specmoe.models.specmoe.masking import GaussianStftMask
+from mne_specmoe.models.specmoe.network import Reconstruction, SpecHiNet
+
+N_FFT = 512
+"""Samples of a frame of the spectral term; frames overlap by half."""
+
+N_PUBLISHED_CHANNELS = 19
+"""Outputs of the published layout's auxiliary heads, which stand for the channels."""
+
+
+class ReconstructionObjective(nn.Module):
+    """Loss of an expert that sees masked segments, against the clean ones.
+
+    Parameters
+    ----------
+    network : SpecHiNet
+        The expert that is trained. The published layout needs segments of 19 channels; the channelwise one takes any
+        number.
+    mask : GaussianStftMask | None
+        What is hidden; None takes the paper's mask.
+    spectral_weight : float
+        Weight of the spectral term against the mean squared error.
+    aux_weights : tuple of float
+        Weights of the auxiliary heads after Up1 and after Up2, in this order.
+
+    Attributes
+    ----------
+    network : SpecHiNet
+        The expert.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a weight is negative, or no number.
+
+    See Also
+    --------
+    reconstruction_loss : the equation.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mne_specmoe.models.interface import Batch
+    >>> objective = ReconstructionObjective(SpecHiNet("channelwise"))
+    >>> x, locations = torch.randn(2, 3, 1200), torch.full((3, 3), torch.nan)
+    >>> positions = torch.linspace(1, 10, 1200).expand(2, -1)
+    >>> batch = Batch(x, positions, torch.tensor([1, 2]), ("C3", "Cz", "C4"), locations)
+    >>> loss, terms = objective(batch, progress=0.0)
+    >>> sorted(terms)
+    ['aux_up1', 'aux_up2', 'masked_mse', 'mse', 'spectral']
+    """
+
+    def __init__(
+        self,
+        network: SpecHiNet,
+        *,
+        mask: GaussianStftMask | None = None,
+        spectral_weight: float = 0.02,
+        aux_weights: tuple[float, float] = (0.2, 0.3),
+    ):
+        super().__init__()
+        _check_weights(spectral_weight, aux_weights)
+        self.network = network
+        self.mask = GaussianStftMask() if mask is None else mask
+        self.spectral_weight = spectral_weight
+        self.aux_weights = tuple(aux_weights)
+
+    def forward(self, batch: Batch, *, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mask, rebuild, compare.
+
+        Parameters
+        ----------
+        batch : Batch
+            Clean segments of any length. Masks come from ``batch.seeds``.
+        progress : float
+            Not used: the mask is the same all along.
+
+        Returns
+        -------
+        loss : Tensor
+            A float32 scalar.
+        terms : dict of str to Tensor
+            Those of :func:`reconstruction_loss`, and ``"masked_mse"``: the mean squared error of the masked signal
+            itself, which an expert has learnt something if it beats. Compare it with half of ``"mse"``, a sum over two
+            reconstructions. Without gradients.
+
+        Raises
+        ------
+        ValueError
+            If the network is of the published layout, and the segments do not have 19 channels.
+        """
+        self._check_channels(batch.x.shape[1])
+        masked = self.mask(batch.x, batch.seeds, locations=batch.locations).signal
+        output = self.network(masked, batch.positions)
+        padded, _ = self.network.encoder.pad(batch.x)  # what the auxiliary heads stand for
+        loss, terms = reconstruction_loss(
+            output, batch.x, padded=padded, spectral_weight=self.spectral_weight, aux_weights=self.aux_weights
+        )
+        return loss, terms | {"masked_mse": F.mse_loss(masked.float(), batch.x.float()).detach()}
+
+    def _check_channels(self, n_channels: int) -> None:
+        """Raise where the auxiliary heads have no output for the channels."""
+        if self.network.config.layout == "published" and n_channels != N_PUBLISHED_CHANNELS:
+            raise ValueError(
+                f"The published layout is trained on segments of {N_PUBLISHED_CHANNELS} channels, for which its "
+                f"auxiliary heads have outputs, got {n_channels}; use layout='channelwise', which takes any number of channels."
+            )
+
+
+def reconstruction_loss(
+    output: Reconstruction,
+    target: Tensor,
+    *,
+    padded: Tensor | None = None,
+    spectral_weight: float = 0.02,
+    aux_weights: tuple[float, float] = (0.2, 0.3),
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Distance of a reconstruction from the clean signal.
+
+    With weight :math:`\\lambda` of the spectral term and the distance of two signals
+
+    .. math:: d(x, y) = \\overline{(x - y)^2} + \\lambda \\overline{(|S x| - |S y|)^2}
+
+    the loss is :math:`d(short, y) + d(long, y) + 0.2\\, d(aux_{up1}, y_1) + 0.3\\, d(aux_{up2}, y_2)`. Means run over
+    segments, channels and samples (or bins of the transform S); :math:`y_1, y_2` is the target linearly interpolated
+    along time to the head's length. S is `torch.stft` with a periodic Hann window of 512 samples, 256 apart, centred
+    with reflection at the edges. For signals of 256 samples or fewer, which have nothing to reflect there, the window
+    has as many samples as the largest power of two of which half is shorter than the signal. (The paper's signals are
+    longer; in the channelwise layout the auxiliary signals of a segment of 30 s have 200 and 800 samples.)
+
+    Parameters
+    ----------
+    output : Reconstruction
+        Output of an expert, of any floating type.
+    target : Tensor, shape (n_batch, n_channels, n_times)
+        The clean signal.
+    padded : Tensor, shape (n_batch, n_channels, n_padded) | None
+        The clean signal as padded by the network, which the auxiliary heads stand for; None: `target`.
+    spectral_weight : float
+        Weight of the spectral term against the mean squared error.
+    aux_weights : tuple of float
+        Weights of `aux_up1` and of `aux_up2`.
+
+    Returns
+    -------
+    loss : Tensor
+        A float32 scalar (float64 if the output is), under autocast too.
+    terms : dict of str to Tensor
+        What the loss is the sum of, weights included: ``"mse"`` and ``"spectral"``, each of both reconstructions, and
+        ``"aux_up1"`` and ``"aux_up2"``. Without gradients.
+    """
+    padded = target if padded is None else padded
+    with torch.autocast(target.device.type, enabled=False):
+        errors, spectral = zip(*(_distances(signal, target) for signal in (output.short, output.long)), strict=True)
+        terms = {"mse": sum(errors), "spectral": spectral_weight * sum(spectral)}
+        for name, weight in zip(("aux_up1", "aux_up2"), aux_weights, strict=True):
+            error, spectral_error = _auxiliary_distances(getattr(output, name), padded)
+            terms[name] = weight * (error + spectral_weight * spectral_error)
+        loss = sum(terms.values())
+    return loss, {name: term.detach() for name, term in terms.items()}
+
+
+def _auxiliary_distances(signal: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Distances from the target at the length of the signal."""
+    if signal.shape[:2] != target.shape[:2]:
+        raise ValueError(
+            f"Auxiliary signals and target must have the same segments and channels, got {tuple(signal.shape)} and "
+            f"{tuple(target.shape)}."
+        )
+    return _distances(signal, F.interpolate(_wide(target), signal.shape[-1], mode="linear", align_corners=False))
+
+
+def _distances(signal: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean squared error of the signal, and of the magnitudes of its spectrum."""
+    signal, target = _wide(signal), _wide(target)
+    return F.mse_loss(signal, target), F.mse_loss(_magnitudes(signal), _magnitudes(target))
+
+
+def _wide(x: Tensor) -> Tensor:
+    """At least float32."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _magnitudes(x: Tensor) -> Tensor:
+    """Magnitudes of the centred transform: (n_batch, n_channels, n_times) → (n_series, n_freqs, n_frames)."""
+    n_fft = _fitting_n_fft(x.shape[-1])
+    window = torch.hann_window(n_fft, dtype=x.dtype, device=x.device)
+    spectrum = torch.stft(x.flatten(0, 1), n_fft, max(1, n_fft // 2), window=window, return_complex=True)
+    return spectrum.abs()
+
+
+def _fitting_n_fft(n_times: int) -> int:
+    """512, or the largest power of two of which half is shorter than the signal."""
+    n_fft = N_FFT
+    while n_fft // 2 >= n_times:
+        n_fft //= 2
+    return n_fft
+
+
+def _check_weights(spectral_weight: float, aux_weights: tuple[float, float]) -> None:
+    """Raise unless the weights are numbers, and none is negative."""
+    check_number("spectral_weight", spectral_weight, minimum=0.0)
+    if len(aux_weights) != 2:
+        raise ValueError(f"aux_weights must be two numbers, of the heads after Up1 and Up2, got {aux_weights!r}.")
+    for i, weight in enumerate(aux_weights):
+        check_number(f"aux_weights[{i}]", weight, minimum=0.0)

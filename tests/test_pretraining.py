@@ -1,0 +1,193 @@
+"""From a corpus to an expert: held-out subjects, subsets, settings that must not change, and a run killed at random."""
+
+import json
+import shutil
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from kill_and_resume import kill_and_resume, make_corpus
+
+from mne_specmoe._validation import SpecMoEWarning
+from mne_specmoe.assembly import assemble
+from mne_specmoe.checkpoint import load_expert, read_header
+from mne_specmoe.data.build import ArrayRecording, build_corpus
+from mne_specmoe.data.corpus import Corpus
+from mne_specmoe.data.synthetic import make_eeg, make_epochs
+from mne_specmoe.estimators.specmoe import SpecMoEFeaturizer
+from mne_specmoe.models.specmoe.masking import MaskConfig
+from mne_specmoe.pretraining import choose_segments, held_out_subjects, parse_subset, pretrain
+from mne_specmoe.training import Housekeeping, TrainingConfig
+
+QUIET = Housekeeping(device="cpu", progress=False, log_every=1)
+SHORT = {"max_steps": 2, "batch_size": 2, "accumulation": 1}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Corpus:
+    """Four subjects, two montages, 24 segments of 3 s."""
+    return Corpus(make_corpus(tmp_path_factory.mktemp("corpus") / "corpus"))
+
+
+def log(run) -> list[dict]:
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def test_three_runs_become_weights_that_the_featurizer_takes(tmp_path, corpus):
+    runs = []
+    for part in (1, 2, 3):
+        result = pretrain(
+            corpus,
+            tmp_path / str(part),
+            subset=(part, 3),
+            validation=["S3"],
+            training={**SHORT, "seed": part},
+            housekeeping=QUIET,
+        )
+        assert result.outcome.finished
+        runs.append(tmp_path / str(part))
+    weights = assemble(runs, tmp_path / "specmoe.safetensors")
+    epochs, *_ = make_epochs(4, n_channels=3, duration=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SpecMoEWarning)
+        assert SpecMoEFeaturizer(weights).fit_transform(epochs).shape == (4, 384)
+
+
+def test_the_weights_say_what_they_were_trained_on(tmp_path, corpus):
+    result = pretrain(corpus, tmp_path / "run", subset="2/3", validation=["S3"], training=SHORT, housekeeping=QUIET)
+    training = read_header(result.path).training
+    assert training["data"]["corpus"] == corpus.hash
+    assert training["data"]["subset"] == "2/3"
+    assert training["data"]["validation_subjects"] == ["S3"]
+    assert training["steps"] == 2
+    assert training["losses"]["validation_loss"] > 0
+
+
+def test_held_out_subjects_are_in_no_subset(corpus):
+    for part in (1, 2, 3):
+        segments = choose_segments(corpus, (part, 3), "index", 0.25)
+        assert segments.validation_subjects == choose_segments(corpus, None, "index", 0.25).validation_subjects
+        assert not set(corpus.subject_of[segments.training]) & set(segments.validation_subjects)
+        assert set(corpus.subject_of[segments.validation]) == set(segments.validation_subjects)
+
+
+def test_subsets_and_held_out_segments_make_up_the_corpus(corpus):
+    parts = [choose_segments(corpus, (part, 3), "index", 0.25) for part in (1, 2, 3)]
+    joined = np.concatenate([*(part.training for part in parts), parts[0].validation])
+    assert sorted(joined) == list(range(len(corpus)))
+
+
+def test_a_share_of_the_subjects_is_at_least_one(corpus):
+    assert len(held_out_subjects(corpus, 0.01)) == 1
+    assert len(held_out_subjects(corpus, 0.5)) == 2
+    assert held_out_subjects(corpus, 0) == []
+    assert held_out_subjects(corpus, 0.5) == held_out_subjects(corpus, 0.5)
+
+
+def test_unknown_subjects_to_hold_out_are_named(corpus):
+    with pytest.raises(ValueError, match="'S9'.*It has 'S0', 'S1'"):
+        held_out_subjects(corpus, ["S1", "S9"])
+
+
+def test_one_subject_alone_cannot_be_held_out(tmp_path):
+    recording = ArrayRecording("only", make_eeg(1, 2, 4000, random_state=0)[0], 200.0, ["C3", "C4"])
+    options = {"channels": "all", "edge_seconds": 0.0, "min_seconds": 0.0, "segment_seconds": 3.0}
+    corpus = build_corpus([recording], tmp_path / "corpus", **options, progress=False)
+    with pytest.raises(ValueError, match="one subject.*validation=0"):
+        held_out_subjects(corpus, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("subset", "message"),
+    [("4/3", "subsets 1 to 3"), ("0/3", "subsets 1 to 3"), ("two", "'I/K'"), ("1/0", "subsets"), ("1/2/3", "'I/K'")],
+)
+def test_a_subset_that_does_not_exist_is_refused(corpus, tmp_path, subset, message):
+    with pytest.raises(ValueError, match=message):
+        pretrain(corpus, tmp_path / "run", subset=subset, training=SHORT, housekeeping=QUIET)
+    assert not (tmp_path / "run").exists()
+
+
+def test_subsets_are_counted_from_one():
+    assert parse_subset("1/3") == (1, 3)
+    assert parse_subset((3, 3)) == (3, 3)
+
+
+def test_resuming_with_other_settings_names_the_differences(tmp_path, corpus):
+    pretrain(corpus, tmp_path / "run", training=SHORT, housekeeping=QUIET)
+    with pytest.raises(ValueError, match=r"training\.lr was 0\.001, now 0\.01") as caught:
+        pretrain(
+            corpus,
+            tmp_path / "run",
+            mask=MaskConfig(ratio=0.3),
+            training={**SHORT, "lr": 0.01},
+            housekeeping=QUIET,
+            resume=True,
+        )
+    assert "mask.ratio was 0.5, now 0.3" in str(caught.value)
+
+
+def test_resuming_on_another_corpus_is_refused(tmp_path, corpus):
+    pretrain(corpus, tmp_path / "run", training=SHORT, housekeeping=QUIET)
+    recording = ArrayRecording("more", make_eeg(1, 2, 4000, random_state=9)[0], 200.0, ["C3", "C4"])
+    options = {"channels": "all", "edge_seconds": 0.0, "min_seconds": 0.0, "segment_seconds": 3.0, "notch": None}
+    copy = shutil.copytree(corpus.path, tmp_path / "corpus")
+    other = build_corpus([recording], copy, **options, progress=False)
+    with pytest.raises(ValueError, match=r"data\.corpus was"):
+        pretrain(other, tmp_path / "run", training=SHORT, housekeeping=QUIET, resume=True)
+
+
+def test_a_run_is_not_overwritten(tmp_path, corpus):
+    pretrain(corpus, tmp_path / "run", training=SHORT, housekeeping=QUIET)
+    with pytest.raises(FileExistsError, match="--resume"):
+        pretrain(corpus, tmp_path / "run", training=SHORT, housekeeping=QUIET)
+
+
+def test_resuming_where_there_is_no_run_begins_one(tmp_path, corpus):
+    assert pretrain(corpus, tmp_path / "run", training=SHORT, housekeeping=QUIET, resume=True).outcome.step == 2
+
+
+def test_passes_over_the_data_are_turned_into_steps(tmp_path, corpus):
+    training = {"batch_size": 4, "accumulation": 2}
+    result = pretrain(corpus, tmp_path, n_epochs=1, validation=0, training=training, housekeeping=QUIET)
+    assert result.outcome.step == round(len(corpus) / 8)
+    with pytest.raises(ValueError, match="not both"):
+        pretrain(corpus, tmp_path / "run", n_epochs=1, training=TrainingConfig(max_steps=3), housekeeping=QUIET)
+
+
+def test_the_published_layout_needs_nineteen_channels(tmp_path, corpus):
+    with pytest.raises(ValueError, match="19 channels.*channelwise"):
+        pretrain(corpus, tmp_path / "run", layout="published", training=SHORT, housekeeping=QUIET)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_corpus_at_another_rate_is_refused(tmp_path):
+    recording = ArrayRecording("fast", make_eeg(1, 2, 10_000, sfreq=500.0, random_state=0)[0], 500.0, ["C3", "C4"])
+    options = {"channels": "all", "edge_seconds": 0.0, "min_seconds": 0.0, "segment_seconds": 3.0, "sfreq": 250.0}
+    corpus = build_corpus([recording], tmp_path / "corpus", **options, progress=False)
+    with pytest.raises(ValueError, match="250 Hz.*200 Hz"):
+        pretrain(corpus, tmp_path / "run", training=SHORT, housekeeping=QUIET)
+
+
+def test_a_montage_of_one_channel_trains(tmp_path):
+    recordings = [
+        ArrayRecording(name, make_eeg(1, 1, 4000, random_state=seed)[0], 200.0, ["EEG"], subject=name)
+        for seed, name in enumerate(("mouse1", "mouse2"))
+    ]
+    options = {"channels": "all", "edge_seconds": 0.0, "min_seconds": 0.0, "segment_seconds": 3.0}
+    corpus = build_corpus(recordings, tmp_path / "corpus", **options, progress=False)
+    result = pretrain(corpus, tmp_path / "run", training=SHORT, housekeeping=QUIET)
+    assert result.outcome.finished
+    assert np.isfinite(list(result.outcome.terms.values())).all()
+
+
+def test_bfloat16_trains(tmp_path, corpus):
+    result = pretrain(corpus, tmp_path / "run", training={**SHORT, "precision": "bf16"}, housekeeping=QUIET)
+    expert = load_expert(result.path)
+    assert {tensor.dtype for tensor in expert.parameters()} == {torch.float32}
+    assert np.isfinite(log(tmp_path / "run")[0]["loss"])
+
+
+def test_a_killed_run_ends_with_the_same_bits(tmp_path):
+    """Few kills; by hand, ``python tests/kill_and_resume.py --kills 20``."""
+    assert kill_and_resume(tmp_path, n_kills=2, n_steps=16, longest=0.8)
