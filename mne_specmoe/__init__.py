@@ -28,6 +28,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "data.corpus": ["Corpus", "partition_corpus"],
         "data.preprocessing": ["prepare_raw"],
         "data.sliceable": ["as_sklearn"],
+        "data.sources": ["ArrayRecording"],
         "data.synthetic": ["make_epochs"],
         "estimators.specmoe": ["SpecMoEClassifier", "SpecMoEFeaturizer", "SpecMoERegressor"],
         "models.specmoe.masking": ["GaussianStftMask", "MaskConfig"],

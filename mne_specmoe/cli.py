@@ -5,7 +5,9 @@ import dataclasses
 import json
 import re
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 # Every verb imports what it needs itself: pretraining has to start on machines without mne, and --help at once.
@@ -16,7 +18,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     arguments = _parser(argv[:1]).parse_args(argv)
     try:
-        return arguments.run(arguments) or 0
+        with _plain_warnings():
+            return arguments.run(arguments) or 0
     except KeyboardInterrupt as stopped:
         _tell(f"stopped. {stopped}".rstrip())
         return 130
@@ -30,10 +33,18 @@ def _tell(line: str) -> None:
     print(f"mne-specmoe: {line}", file=sys.stderr)
 
 
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Tell warnings in one line, without the source code that they come from."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: _tell(f"warning: {_one_line(message)}")
+        yield
+
+
 def _one_line(error: Exception) -> str:
-    """A message without line breaks; OSError's as it reads."""
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.strerror}: {error.filename}"
+    """A message without line breaks; OSError's without its number."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return re.sub(r"\s*\n\s*", " ", str(error)) or type(error).__name__
 
 
@@ -61,12 +72,18 @@ def _verb(verbs, name: str, run, text: str) -> argparse.ArgumentParser:
 
 def _number_or_none(text: str) -> float | None:
     """A number, or "none" to leave a step out."""
-    return None if text.lower() == "none" else float(text)
+    numbers = _numbers_or_none(text)
+    if numbers is not None and len(numbers) != 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than one number")
+    return numbers and numbers[0]
 
 
 def _numbers_or_none(text: str) -> list[float] | None:
     """Numbers with commas between them, or "none"."""
-    return None if text.lower() == "none" else [float(part) for part in text.split(",")]
+    try:
+        return None if text.lower() == "none" else [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor none") from None
 
 
 def _words(text: str) -> list[str]:
@@ -97,7 +114,8 @@ def _add_corpus(verbs) -> None:
         "--channels", default="paper", help='"paper" (19 of the 10-20 system), "all", a montage of MNE, or names: F3,F4'
     )
     add("--subject-pattern", help="regular expression, its group is the subject in the path of a file")
-    add("--n-jobs", type=int, default=1, help="recordings at a time")
+    add("--n-jobs", type=int, default=1, help="recordings at a time; -1 for one per core")
+    add("--progress", action=argparse.BooleanOptionalAction, default=True, help="show a progress bar")
     info = _verb(verbs, "info", _corpus_info, "say what a corpus holds")
     info.add_argument("corpus", type=Path, metavar="DIR")
     info.add_argument("--problems", action="store_true", help="list every recording that was left out, and why")
@@ -111,18 +129,34 @@ def _add_corpus(verbs) -> None:
 def _corpus_build(arguments: argparse.Namespace) -> int:
     from mne_specmoe.data.build import build_corpus
 
-    names = ("l_freq", "h_freq", "notch", "sfreq", "segment_seconds", "edge_seconds", "min_seconds", "reject_uv")
-    channels = arguments.channels
-    corpus = build_corpus(
-        arguments.recordings,
-        arguments.out,
-        **{name: getattr(arguments, name) for name in names},
-        channels=_words(channels) if "," in channels else channels,
-        subject_pattern=arguments.subject_pattern,
-        n_jobs=arguments.n_jobs,
-    )
+    try:
+        corpus = build_corpus(
+            arguments.recordings,
+            arguments.out,
+            l_freq=arguments.l_freq,
+            h_freq=arguments.h_freq,
+            notch=arguments.notch,
+            sfreq=arguments.sfreq,
+            segment_seconds=arguments.segment_seconds,
+            edge_seconds=arguments.edge_seconds,
+            min_seconds=arguments.min_seconds,
+            reject_uv=arguments.reject_uv,
+            channels=_channels(arguments.channels),
+            subject_pattern=arguments.subject_pattern,
+            n_jobs=arguments.n_jobs,
+            progress=arguments.progress,
+        )
+    except RuntimeError as error:  # another process builds it, or one of --n-jobs was killed
+        raise OSError(str(error)) from error
     print(corpus.summary())
     return 0
+
+
+def _channels(text: str) -> str | list[str]:
+    """A set of channels by its name, or the names of channels."""
+    from mne_specmoe.data.segments import is_channel_set
+
+    return text if is_channel_set(text) else _words(text)
 
 
 def _corpus_info(arguments: argparse.Namespace) -> int:
@@ -132,7 +166,7 @@ def _corpus_info(arguments: argparse.Namespace) -> int:
     print(corpus.summary())
     if arguments.problems:
         for problem in corpus.problems:
-            print(problem)
+            print(f"{problem.status}: {problem.source}: {problem.reason}")
     return 0
 
 
@@ -141,8 +175,8 @@ def _corpus_partition(arguments: argparse.Namespace) -> int:
 
     corpus = Corpus(arguments.corpus)
     partition = partition_corpus(corpus, arguments.n_subsets, by=arguments.by, overwrite=arguments.overwrite)
-    for number in range(1, arguments.n_subsets + 1):
-        print(f"{number}/{arguments.n_subsets}: {len(partition.segments(number))} segments")
+    for number, size in enumerate(partition.sizes, start=1):
+        print(f"{number}/{partition.n_subsets}: {size} segments")
     return 0
 
 

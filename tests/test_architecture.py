@@ -23,7 +23,8 @@ LAYERS = (
     ("signal.canonical", "signal.spectral"),
     ("nn.attention", "nn.layers", "nn.quantize", "nn.heads", "nn.distributed", "models.interface"),
     ("data.recordings", "data.preprocessing", "data.corpus"),
-    ("data.sliceable", "data.synthetic", "data.build", "data.batches", "data.windows"),
+    ("data.sliceable", "data.synthetic", "data.sources", "data.segments", "data.batches", "data.windows"),
+    ("data.build",),
     ("models.specmoe.masking", "models.brainrvq.masking"),
     ("models.brainrvq.tokenizer",),
     ("models.specmoe.network", "models.brainrvq.network"),
@@ -36,9 +37,9 @@ LAYERS = (
     ("pretraining", "estimators._base"),
     ("estimators.specmoe", "estimators.brainrvq", "viz"),
     ("features", "benchmark.tasks", "benchmark.peers"),
-    ("benchmark.run", "benchmark.plain", "benchmark.recordings", "benchmark.intervals"),
-    ("benchmark.speed", "benchmark.rebuilding", "benchmark.probe"),
-    ("benchmark.starter",),
+    ("benchmark.run", "benchmark.plain", "benchmark.recordings", "benchmark.intervals", "benchmark.gauges"),
+    ("benchmark.speed_parts", "benchmark.rebuilding", "benchmark.probe"),
+    ("benchmark.speed", "benchmark.starter"),
     ("cli",),
 )
 LEVELS = {module: level for level, line in enumerate(LAYERS) for module in line}

@@ -25,21 +25,21 @@ Rebuild = Callable[[Batch, Tensor, Tensor], Tensor]
 
 
 class Errors(NamedTuple):
-    """Errors relative to the clean signal's power in a band, per recording.
+    """Errors relative to the clean signal's power in a band, per subject.
 
     Attributes
     ----------
-    recordings : tuple of str
-        Sources of the recordings.
+    subjects : tuple of str
+        Who was recorded; recordings of one subject are taken together, as they are not independent.
     by_method : dict of str to dict of str to ndarray
-        Method → band → error per recording, shape (n_recordings,): 0 is perfect, 1 is silence.
+        Method → band → error per subject, shape (n_subjects,): 0 is perfect, 1 is silence.
     """
 
-    recordings: tuple[str, ...]
+    subjects: tuple[str, ...]
     by_method: dict[str, dict[str, np.ndarray]]
 
     def against(self, method: str, baseline: str, band: str) -> Interval:
-        """Difference of two methods' errors over recordings; below 0 where `method` is the better one."""
+        """Difference of two methods' errors over subjects; below 0 where `method` is the better one."""
         return bootstrap(self.by_method[method][band] - self.by_method[baseline][band])
 
 
@@ -136,7 +136,7 @@ def fit_gains(corpus: Corpus, mask: GaussianStftMask, *, n_segments: int = 256) 
 
 @torch.no_grad()
 def measure(corpus: Corpus, methods: Mapping[str, Rebuild], mask: GaussianStftMask) -> Errors:
-    """Errors of every method on every recording of a corpus.
+    """Errors of every method on every subject of a corpus.
 
     Parameters
     ----------
@@ -151,24 +151,23 @@ def measure(corpus: Corpus, methods: Mapping[str, Rebuild], mask: GaussianStftMa
     -------
     errors : Errors
     """
-    n_recordings = len(corpus.recordings)
-    power = {band: np.zeros(n_recordings) for band in BANDS}
-    missed = {method: {band: np.zeros(n_recordings) for band in BANDS} for method in methods}
-    for recording in range(n_recordings):
-        for batch in _batches(corpus, np.flatnonzero(corpus.recording_of == recording)):
+    subjects, subject_of = np.unique(corpus.subject_of, return_inverse=True)
+    power = {band: np.zeros(len(subjects)) for band in BANDS}
+    missed = {method: {band: np.zeros(len(subjects)) for band in BANDS} for method in methods}
+    for subject in range(len(subjects)):
+        for batch in _batches(corpus, np.flatnonzero(subject_of == subject)):
             masked = mask(batch.x, batch.seeds, locations=batch.locations)
-            _add_power(power, recording, batch.x)
+            _add_power(power, subject, batch.x)
             for method, rebuild in methods.items():
                 rebuilt = rebuild(batch, masked.signal, masked.map)
-                _add_power(missed[method], recording, rebuilt - batch.x)
-    names = tuple(recording.source for recording in corpus.recordings)
+                _add_power(missed[method], subject, rebuilt - batch.x)
     relative = {m: {band: missed[m][band] / power[band] for band in BANDS} for m in methods}
-    return Errors(names, relative)
+    return Errors(tuple(map(str, subjects)), relative)
 
 
 def table(errors: Errors, baselines: Sequence[str]) -> str:
     """Mean errors with intervals, and the differences of all other methods to the baselines."""
-    lines = [f"{len(errors.recordings)} recordings; mean of the relative error [95 % interval over recordings]", ""]
+    lines = [f"{len(errors.subjects)} subjects; mean of the relative error [95 % interval over subjects]", ""]
     width = max(map(len, errors.by_method)) + 2
     lines.append(" " * width + "".join(f"{band:<24}" for band in BANDS))
     for method, bands in errors.by_method.items():
@@ -194,9 +193,9 @@ def _inside(band: str, n_times: int) -> Tensor:
     return (frequencies >= low) & (frequencies < high)
 
 
-def _add_power(sums: Mapping[str, np.ndarray], recording: int, x: Tensor) -> None:
-    """Add the power of x [B, C, T] in every band to a recording's."""
+def _add_power(sums: Mapping[str, np.ndarray], subject: int, x: Tensor) -> None:
+    """Add the power of x [B, C, T] in every band to a subject's."""
     window = torch.hann_window(x.shape[-1])
     power = torch.fft.rfft(x * window).abs().square().sum((0, 1))
     for band, totals in sums.items():
-        totals[recording] += power[_inside(band, x.shape[-1])].sum().item()
+        totals[subject] += power[_inside(band, x.shape[-1])].sum().item()

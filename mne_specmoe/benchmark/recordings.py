@@ -8,7 +8,12 @@ from pathlib import Path
 import mne
 import numpy as np
 
+from mne_specmoe.data.preprocessing import prepare_raw
+
 _REFERENCE_CHANNELS = ("A2-A1", "A1-A2")  # between the references: no EEG site
+
+PREPROCESSING = {"l_freq": 0.5, "h_freq": 60.0, "notch": 50.0, "channels": None}
+"""Filters of the starter experts' corpus: one recording is at 128 Hz, all were made on 50 Hz mains."""
 
 # Subjects that evaluation uses. What is trained here and shipped never sees them.
 HELD_OUT = {
@@ -50,6 +55,10 @@ class StoredRecording:
         for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
             raw = mne.io.RawArray(volts[:, start:stop], info, verbose="WARNING")
             yield raw.drop_channels([name for name in _REFERENCE_CHANNELS if name in names])
+
+    def prepared(self) -> list[np.ndarray]:
+        """The parts, filtered as the starter experts' corpus was: volts (n_channels, n_times) at 200 Hz."""
+        return [prepare_raw(raw, **PREPROCESSING, verbose="WARNING").get_data() for raw in self.parts()]
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything in the file."""

@@ -129,9 +129,9 @@ def _pick_channels(raw: mne.io.BaseRaw, channels: str | Sequence[str] | None) ->
     present = _names_by_site(raw.ch_names)
     found, missing = {}, []
     for wanted in channels:
-        candidates = present.get(_site(wanted), [])
+        candidates = present.get(site_name(wanted), [])
         exact = [name for name in candidates if name == wanted]
-        exact = exact or [name for name in candidates if _plain(name) == _plain(wanted)]
+        exact = exact or [name for name in candidates if plain_name(name) == plain_name(wanted)]
         candidates = exact or candidates
         if len(candidates) > 1:
             raise ValueError(
@@ -157,11 +157,11 @@ def _names_by_site(names: Sequence[str]) -> dict[str, list[str]]:
     """Channel names of a recording by the site they stand for."""
     by_site: dict[str, list[str]] = {}
     for name in names:
-        by_site.setdefault(_site(name), []).append(name)
+        by_site.setdefault(site_name(name), []).append(name)
     return by_site
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """A channel name in capitals, without what EDF files add to it."""
     plain = name.strip().upper()
     while (shorter := _DECORATION.sub("", plain).strip()) not in (plain, ""):
@@ -169,7 +169,7 @@ def _plain(name: str) -> str:
     return plain
 
 
-def _site(name: str) -> str:
+def site_name(name: str) -> str:
     """A channel name as the 10-20 system of 1958 has it: T3 for T7, T5 for P7, and so on."""
-    plain = _plain(name)
+    plain = plain_name(name)
     return _NEWER_NAMES.get(plain, plain)

@@ -1,6 +1,7 @@
 """Spectra of canonical signals, batched and differentiable."""
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -66,8 +67,7 @@ def stft(x: Tensor, *, n_fft: int, hop: int) -> Tensor:
     missing = (n_frames(n_times, n_fft=n_fft, hop=hop) - 1) * hop - n_times
     half = n_fft // 2
     padded = F.pad(x, (half, half + missing))
-    window = _window(x, n_fft)
-    frames = padded.unfold(-1, n_fft, hop) * (window / window.sum())  # (..., n_frames, n_fft)
+    frames = padded.unfold(-1, n_fft, hop) * _window(n_fft, x.dtype, x.device)  # (..., n_frames, n_fft)
     return torch.fft.rfft(frames).transpose(-1, -2)
 
 
@@ -102,11 +102,8 @@ def istft(z: Tensor, *, n_fft: int, hop: int, n_times: int) -> Tensor:
             f"z must end with {expected} frequencies and frames for n_times={n_times}, got {tuple(z.shape[-2:])}."
         )
     frames = torch.fft.irfft(z.transpose(-1, -2), n_fft)
-    window = _window(frames, n_fft)
-    energy = _overlap_add(window.expand(expected[1], -1), window, hop)
-    added = _overlap_add(frames, window * window.sum(), hop)
-    inside = slice(n_fft // 2, n_fft // 2 + n_times)
-    return added[..., inside] / energy[inside]
+    added = _add_halves(frames) if 2 * hop == n_fft else _add_overlapping(frames, hop)
+    return added[..., :n_times]
 
 
 def n_frames(n_times: int, *, n_fft: int, hop: int) -> int:
@@ -121,9 +118,37 @@ def _check_frames(n_fft: int, hop: int) -> None:
         raise ValueError(f"n_fft must be even and hop in 1 ... n_fft // 2, got n_fft={n_fft} and hop={hop}.")
 
 
-def _window(like: Tensor, n_fft: int) -> Tensor:
-    """A periodic Hann window."""
-    return torch.hann_window(n_fft, dtype=like.dtype, device=like.device)
+@lru_cache(maxsize=32)
+def _window(n_fft: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A periodic Hann window of sum 1."""
+    with torch.inference_mode(False):  # the window may serve training later on
+        window = torch.hann_window(n_fft, dtype=dtype, device=device)
+        return window / window.sum()
+
+
+@lru_cache(maxsize=32)
+def _inverse_window(n_fft: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The window over the sum of squared windows, where frames overlap by half."""
+    with torch.inference_mode(False):
+        window = _window(n_fft, dtype, device)
+        return window / (window.square() + window.roll(n_fft // 2).square())
+
+
+def _add_halves(frames: Tensor) -> Tensor:
+    """`_add_overlapping` where every sample lies in two frames, the usual case: fewer passes over the data."""
+    n_fft = frames.shape[-1]
+    first, second = _inverse_window(n_fft, frames.dtype, frames.device).split(n_fft // 2)
+    added = frames[..., :-1, n_fft // 2 :] * second
+    return added.addcmul_(frames[..., 1:, : n_fft // 2], first).flatten(-2)
+
+
+def _add_overlapping(frames: Tensor, hop: int) -> Tensor:
+    """Weighted sum of frames (..., n_frames, n_fft) over that of squared windows, less the padding in front."""
+    window = _window(frames.shape[-1], frames.dtype, frames.device)
+    added = _overlap_add(frames, window, hop)
+    energy = _overlap_add(window.expand(frames.shape[-2], -1), window, hop)
+    half = len(window) // 2
+    return added[..., half:-half] / energy[half:-half]
 
 
 def _overlap_add(frames: Tensor, window: Tensor, hop: int) -> Tensor:

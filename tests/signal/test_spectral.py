@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 import torch
 from golden_data import load_cases
+from scipy.signal import istft as scipy_istft
+from scipy.signal import stft as scipy_stft
 from scipy.signal import welch
 
 from mne_specmoe.signal.canonical import pad
-from mne_specmoe.signal.spectral import welch_psd
+from mne_specmoe.signal.spectral import istft, n_frames, stft, welch_psd
 
 
 @pytest.mark.parametrize(
@@ -77,3 +79,68 @@ def test_a_flat_signal_has_no_power_and_no_nan_gradient():
     psd.sum().backward()
     assert (psd == 0).all()
     assert x.grad.isfinite().all()
+
+
+# Short-time Fourier transform
+
+FRAMES = [(6000, 400, 200), (1230, 400, 200), (400, 400, 200), (1003, 100, 33), (1000, 256, 64), (777, 64, 1)]
+
+
+def noise(*shape: int) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(sum(shape)).standard_normal(shape))
+
+
+@pytest.mark.parametrize(("n_times", "n_fft", "hop"), FRAMES)
+def test_transform_is_scipys(n_times, n_fft, hop):
+    x = noise(2, 3, n_times)
+    _, _, expected = scipy_stft(x.numpy(), nperseg=n_fft, noverlap=n_fft - hop)
+    z = stft(x, n_fft=n_fft, hop=hop).numpy()
+    assert z.shape == (2, 3, n_fft // 2 + 1, n_frames(n_times, n_fft=n_fft, hop=hop))
+    np.testing.assert_allclose(z, expected, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize(("n_times", "n_fft", "hop"), FRAMES)
+def test_inverse_of_a_changed_transform_is_scipys(n_times, n_fft, hop):
+    weights = np.random.default_rng(0).random((n_fft // 2 + 1, n_frames(n_times, n_fft=n_fft, hop=hop)))
+    z = stft(noise(3, n_times), n_fft=n_fft, hop=hop) * torch.from_numpy(weights)
+    _, expected = scipy_istft(z.numpy(), nperseg=n_fft, noverlap=n_fft - hop)
+    x = istft(z, n_fft=n_fft, hop=hop, n_times=n_times).numpy()
+    assert x.shape == (3, n_times)
+    np.testing.assert_allclose(x, expected[:, :n_times], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("n_times", "n_fft", "hop"), [*FRAMES, (1, 400, 200), (150, 400, 200), (399, 400, 130)])
+def test_inverse_gives_the_signal_back(n_times, n_fft, hop):
+    for x in (noise(n_times), noise(2, 1, 3, n_times), 50 + noise(2, n_times).float()):
+        back = istft(stft(x, n_fft=n_fft, hop=hop), n_fft=n_fft, hop=hop, n_times=n_times)
+        assert back.dtype == x.dtype
+        torch.testing.assert_close(back, x)
+
+
+def test_both_transforms_are_differentiable():
+    x = noise(2, 47).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: stft(x, n_fft=16, hop=8), x)
+    for hop in (8, 5):
+        z = stft(noise(2, 47), n_fft=16, hop=hop).requires_grad_()
+        assert torch.autograd.gradcheck(lambda z, hop=hop: istft(z, n_fft=16, hop=hop, n_times=47), z)
+
+
+@pytest.mark.parametrize(("n_fft", "hop"), [(401, 200), (400, 201), (400, 0)])
+def test_frames_that_cannot_be_put_together_again_are_refused(n_fft, hop):
+    with pytest.raises(ValueError, match="n_fft must be even and hop in"):
+        stft(noise(1000), n_fft=n_fft, hop=hop)
+
+
+def test_a_transform_of_another_length_is_refused():
+    z = stft(noise(1000), n_fft=400, hop=200)
+    with pytest.raises(ValueError, match=r"\(201, 7\).* n_times=1001, got \(201, 6\)"):
+        istft(z, n_fft=400, hop=200, n_times=1001)
+
+
+def test_transforms_used_in_inference_mode_first_have_gradients_later():
+    options = {"n_fft": 26, "hop": 13}  # of no other test: windows are kept
+    with torch.inference_mode():
+        istft(stft(noise(100), **options), **options, n_times=100)
+    x = noise(100).requires_grad_()
+    istft(stft(x, **options), **options, n_times=100).square().sum().backward()
+    torch.testing.assert_close(x.grad, 2 * x.detach())

@@ -115,7 +115,7 @@ class ReconstructionObjective(nn.Module):
         if self.network.config.layout == "published" and n_channels != N_PUBLISHED_CHANNELS:
             raise ValueError(
                 f"The published layout is trained on segments of {N_PUBLISHED_CHANNELS} channels, for which its "
-                f"auxiliary heads have outputs, got {n_channels}; use layout='channelwise', which takes any number of channels."
+                f"auxiliary heads have outputs, got {n_channels}; use layout='channelwise', which takes any number."
             )
 
 
