@@ -17,12 +17,13 @@ from torch import Tensor, nn
 
 from mne_specmoe._files import replacing
 from mne_specmoe._validation import CheckpointError, check_option, listed
-from mne_specmoe.models.registry import ARCHITECTURES, architecture_of
+from mne_specmoe.models.registry import ARCHITECTURES, BUNDLED, architecture_of
 from mne_specmoe.models.specmoe.mixture import ExpertSet, SpecMoE
 from mne_specmoe.models.specmoe.network import SpecHiNet, SpecHiNetEncoder
 from mne_specmoe.models.specmoe.published import encoder_keys, expert_keys, readout_keys
 
 FORMAT_VERSION = 1
+_WEIGHTS = Path(__file__).parent / "weights"
 # Where published files keep their tensors: what such a file is, and what to tell who asked for the other kind.
 _PUBLISHED_ENTRIES = {
     "model_state": ("expert", "It looks like one expert: use load_expert."),
@@ -307,10 +308,10 @@ def _package_version() -> str:
 
 
 def _existing(path: str | os.PathLike) -> Path:
-    """Check that a file is there."""
+    """Check that a file is there; a name of bundled weights stands for their file."""
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"Expected a path, got {path!r} of type {type(path).__name__}.")
-    path = Path(path).expanduser()
+    path = _WEIGHTS / BUNDLED[path] if path in BUNDLED else Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"There is no weights file {path}.")
     if path.is_dir():

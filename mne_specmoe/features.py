@@ -22,7 +22,7 @@ class FeatureTable(NamedTuple):
         float32.
     names : ndarray of str, shape (n_features,)
         What they are called.
-    file : ndarray of str, shape (n_windows,)
+    source : ndarray of str, shape (n_windows,)
         Where each window comes from.
     start_seconds : ndarray, shape (n_windows,)
         Where it begins there.
@@ -30,7 +30,7 @@ class FeatureTable(NamedTuple):
 
     features: np.ndarray
     names: np.ndarray
-    file: np.ndarray
+    source: np.ndarray
     start_seconds: np.ndarray
 
 
@@ -87,8 +87,8 @@ def write_features(
             )
         names = found
         parts.append((values, np.repeat(str(path), len(values)), windows.start_seconds))
-    features, file, start = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    table = FeatureTable(features, names, file, start)
+    features, source, start = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    table = FeatureTable(features, names, source, start)
     with replacing(out) as temporary, open(temporary, "wb") as stream:
         np.savez(stream, **table._asdict())
     return table

@@ -39,6 +39,9 @@ ARCHITECTURES: dict[str, Architecture] = {
     "specmoe": Architecture(SpecMoE, SpecMoEConfig, _build(SpecMoE)),
 }
 
+BUNDLED: dict[str, str] = {"starter": "starter.safetensors"}
+"""Names of weights that come with the package, and their files in ``mne_specmoe/weights``."""
+
 
 def architecture_of(network: nn.Module) -> str:
     """Name under which a network is stored; raise a TypeError if it is none of ours."""

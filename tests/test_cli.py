@@ -1,0 +1,181 @@
+"""The command line: pretrain, assemble, convert, info and features, as somebody types them."""
+
+import json
+import subprocess
+import sys
+
+import mne
+import numpy as np
+import pytest
+import torch
+from golden_data import published_state
+from kill_and_resume import make_corpus
+
+from mne_specmoe import __version__
+from mne_specmoe.checkpoint import load_encoders, load_expert, save_expert
+from mne_specmoe.cli import main
+from mne_specmoe.data.synthetic import make_eeg, make_epochs
+from mne_specmoe.models.specmoe.network import SpecHiNet
+
+SHORT = ["--batch-size", "2", "--accumulation", "1", "--device", "cpu", "--no-progress", "--validation", "S3"]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> str:
+    return str(make_corpus(tmp_path_factory.mktemp("corpus") / "corpus"))
+
+
+@pytest.fixture
+def weights(tmp_path) -> list[str]:
+    """Two experts' files."""
+    paths = []
+    for seed in range(2):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            paths.append(str(save_expert(SpecHiNet(), tmp_path / f"expert{seed}.safetensors")))
+    return paths
+
+
+def error(capsys) -> str:
+    """The one line on stderr."""
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("mne-specmoe: error: ")
+    return line
+
+
+def test_three_commands_lead_from_a_corpus_to_weights(tmp_path, corpus, capsys):
+    runs = [str(tmp_path / f"run{part}") for part in (1, 2)]
+    for part, run in enumerate(runs, 1):
+        options = ["--subset", f"{part}/2", "--max-steps", "2", "--seed", str(part)]
+        assert main(["pretrain", corpus, "--out", run, *options, *SHORT]) == 0
+    out = str(tmp_path / "specmoe.safetensors")
+    assert main(["assemble", *runs, "--out", out, "--precision", "float16", "--licence", "CC0"]) == 0
+    assert len(load_encoders(out)) == 2
+    capsys.readouterr()
+    assert main(["info", out]) == 0
+    described = json.loads(capsys.readouterr().out)
+    assert described["licence"] == "CC0"
+    assert [expert["data"]["subset"] for expert in described["training"]["experts"]] == ["1/2", "2/2"]
+
+
+def test_every_setting_has_a_flag_with_the_default_of_the_paper(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["pretrain", "--help"])
+    assert stopped.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for flag in ("--subset", "--layout", "--checkpoint-every", "--resume", "--mask-scope", "--n-workers", "--device"):
+        assert flag in text
+    assert "segments per batch, on all processes together (default: 64)" in text.replace("Segments", "segments")
+    assert "(default: 0.6,0.3,0.1)" in text
+
+
+def test_settings_reach_the_run(tmp_path, corpus):
+    flags = ["--max-steps", "1", "--lr", "0.01", "--mask-ratio", "0.3", "--mask-type-probabilities", "0,1,0"]
+    flags += ["--mask-scope", "local", "--dropout", "0.1", "--precision", "bf16"]
+    assert main(["pretrain", corpus, "--out", str(tmp_path / "run"), *flags, *SHORT]) == 0
+    settings = json.loads((tmp_path / "run/run.json").read_text())
+    assert settings["training"]["lr"] == 0.01
+    assert settings["training"]["precision"] == "bf16"
+    assert settings["mask"]["type_probabilities"] == [0.0, 1.0, 0.0]
+    assert settings["mask"]["scope"] == "local"
+    assert settings["model"]["dropout"] == 0.1
+    assert settings["data"]["validation_subjects"] == ["S3"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--subset", "4/3"], "subsets 1 to 3"),
+        (["--layout", "published"], "19 channels"),
+        (["--validation", "nobody"], "'nobody'"),
+        (["--lr", "-1"], "lr must be > 0"),
+        (["--mask-ratio", "2"], "ratio"),
+        (["--batch-size", "0"], "batch_size"),
+        (["--n-epochs", "1"], "not both"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_leaves_nothing(tmp_path, corpus, capsys, flags, message):
+    run = tmp_path / "run"
+    command = ["pretrain", corpus, "--out", str(run), "--max-steps", "1", "--device", "cpu", "--no-progress", *flags]
+    assert main(command) == 1
+    assert message in error(capsys)
+    assert not run.exists()
+
+
+def test_a_folder_that_is_no_corpus_is_one_line(tmp_path, capsys):
+    assert main(["pretrain", str(tmp_path), "--out", str(tmp_path / "run"), "--device", "cpu"]) == 1
+    assert str(tmp_path) in error(capsys)
+
+
+def test_resuming_with_other_settings_is_one_line_that_names_them(tmp_path, corpus, capsys):
+    command = ["pretrain", corpus, "--out", str(tmp_path / "run"), "--max-steps", "1", *SHORT]
+    assert main(command) == 0
+    capsys.readouterr()
+    assert main(command) == 1
+    assert "--resume" in error(capsys)
+    assert main([*command, "--resume", "--seed", "7"]) == 1
+    assert "training.seed was 41, now 7" in error(capsys)
+    assert main([*command, "--resume"]) == 0
+
+
+def test_published_weights_are_converted_with_a_note_on_their_licence(tmp_path, capsys):
+    published = tmp_path / "Pretrained_Expert_1.pth"
+    torch.save({"model_state": published_state(1)}, published)
+    assert main(["convert", str(published), "--out", str(tmp_path / "expert.safetensors")]) == 0
+    assert "non-commercial" in capsys.readouterr().err
+    assert load_expert(tmp_path / "expert.safetensors").config.layout == "published"
+
+
+def test_a_file_that_is_no_weights_is_one_line(tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("nothing")
+    for command in (["info", str(tmp_path / "notes.txt")], ["info", str(tmp_path / "absent.safetensors")]):
+        assert main(command) == 1
+        error(capsys)
+
+
+def test_features_of_recordings_and_epochs_go_to_one_file(tmp_path, weights, capsys):
+    info = mne.create_info(["C3", "C4"], 200.0, "eeg")
+    mne.io.RawArray(make_eeg(1, 2, 200 * 9, random_state=0)[0], info).save(tmp_path / "rest_raw.fif")
+    epochs, *_ = make_epochs(3, n_channels=3, duration=2, n_subjects=1)
+    epochs.save(tmp_path / "task-epo.fif")
+    files = [str(tmp_path / "rest_raw.fif"), str(tmp_path / "task-epo.fif")]
+    command = ["features", *files, "--weights", *weights, "--out", str(tmp_path / "features.npz")]
+    assert main([*command, "--window-seconds", "4", "--device", "cpu"]) == 0
+    assert "5 windows, 256 features" in capsys.readouterr().out
+    with np.load(tmp_path / "features.npz") as table:
+        assert table["features"].shape == (5, 256)
+        assert np.isfinite(table["features"]).all()
+        assert table["names"].shape == (256,)
+        assert table["source"].tolist() == [files[0]] * 2 + [files[1]] * 3
+        np.testing.assert_allclose(table["start_seconds"][:2], [0, 4])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"files": ["absent.edf"]}, "no recording"),
+        ({"weights": ["absent.safetensors"]}, "no weights file"),
+        ({"out": "absent/features.npz"}, "no folder"),
+        ({"window": "60"}, "less than one window of 60 s"),
+        ({"channels": "C3,Oz"}, "'Oz'"),
+    ],
+)
+def test_a_mistake_in_features_is_one_line_and_leaves_no_file(tmp_path, weights, capsys, monkeypatch, change, message):
+    monkeypatch.chdir(tmp_path)
+    info = mne.create_info(["C3", "C4"], 200.0, "eeg")
+    mne.io.RawArray(make_eeg(1, 2, 200 * 9, random_state=0)[0], info).save("rest_raw.fif")
+    use = {"files": ["rest_raw.fif"], "weights": weights, "out": "features.npz", "window": "4", "channels": "C3"}
+    use |= change
+    command = ["features", *use["files"], "--weights", *use["weights"], "--out", use["out"], "--device", "cpu"]
+    assert main([*command, "--window-seconds", use["window"], "--channels", use["channels"]]) == 1
+    assert message in capsys.readouterr().err.strip().splitlines()[-1]
+    assert not (tmp_path / "features.npz").exists()
+
+
+def test_help_and_version_do_not_import_torch():
+    code = (
+        "import sys\nfrom mne_specmoe.cli import main\n"
+        "try:\n    main(['--version'])\nexcept SystemExit:\n    print('torch' in sys.modules, 'mne' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == [__version__, "False", "False"]
