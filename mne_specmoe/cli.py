@@ -242,7 +242,7 @@ def _config(arguments: argparse.Namespace, config: type, *, prefix: str = "") ->
 def _pretrain(arguments: argparse.Namespace) -> int:
     from mne_specmoe.models.specmoe.masking import MaskConfig
     from mne_specmoe.pretraining import pretrain
-    from mne_specmoe.training import Housekeeping, TrainingConfig
+    from mne_specmoe.training import Housekeeping, TrainingConfig, is_main_process
 
     result = pretrain(
         arguments.corpus,
@@ -258,6 +258,8 @@ def _pretrain(arguments: argparse.Namespace) -> int:
         housekeeping=Housekeeping(**_config(arguments, Housekeeping)),
         resume=arguments.resume,
     )
+    if not is_main_process():
+        return 0
     if result.path is None:
         _tell(f"stopped after step {result.outcome.step} and saved; go on with --resume")
     else:

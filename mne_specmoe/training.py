@@ -248,6 +248,11 @@ def make_accelerator(device: str = "auto") -> Accelerator:
     return Accelerator(cpu=on_cpu, mixed_precision="no", kwargs_handlers=[kwargs])
 
 
+def is_main_process() -> bool:
+    """Whether this is the process, of those of one run, that writes files and speaks to the user."""
+    return PartialState().is_main_process
+
+
 class _Run:
     """The objects of a run and what is done with them; a context that closes its log."""
 

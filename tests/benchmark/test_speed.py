@@ -6,20 +6,23 @@ import numpy as np
 import pytest
 import torch
 
-from mne_specmoe.benchmark import speed
+from mne_specmoe.benchmark import gauges, speed, speed_parts
 from mne_specmoe.benchmark.plain import plain_expert
 from mne_specmoe.models.specmoe.network import LAYOUTS, AttentionBlock, SpecHiNet
 from mne_specmoe.nn.layers import ConvNormAct, PhaseConvTranspose1d
 
 TINY = speed.Sizes(
     n_rounds=1,
-    expert=(2, 360),
+    expert=(19, 360),
     windows=((2, 400),),
     n_windows=2,
     fit=(8, 2, 400),
     unfrozen=(8, 1, 400),
     transform=(2, 400),
     n_transform=(2, 6),
+    mask=(2, 2, 400),
+    n_pretraining=(1, 2),
+    corpus=(2, 3),
 )
 
 
@@ -93,7 +96,7 @@ def in_this_process(function, *args):
 
 def test_reports_every_part_as_table_and_json(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(speed, "QUICK", TINY)
-    monkeypatch.setattr(speed, "_in_fresh_process", in_this_process)
+    monkeypatch.setattr(speed_parts, "in_fresh_process", in_this_process)
     speed.main(["--quick", "--json", str(tmp_path / "report.json")])
     report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert report["machine"]["n_threads"] == 1
@@ -113,6 +116,21 @@ def test_measures_only_the_parts_asked_for():
     assert torch.get_num_threads() == n_threads
     assert [figure["name"] for figure in report["figures"]] == ["featurizer, 2 × 400"]
     assert report["ratios"] == []
+
+
+@pytest.mark.parametrize("variant", speed_parts.PRETRAINING)
+def test_pretraining_is_measured_by_steps_that_train(variant):
+    pretraining = speed_parts._Pretraining(variant)
+    before = [parameter.clone() for parameter in pretraining.objective.parameters()]
+    pretraining.step(speed_parts._batch(1, 19, 400))
+    after = list(pretraining.objective.parameters())
+    assert all(torch.isfinite(parameter).all() and parameter.dtype == torch.float32 for parameter in after)
+    assert not any(torch.equal(*pair) for pair in zip(before, after, strict=True))
+
+
+def test_loader_counts_the_bytes_of_files():
+    segments, megabytes = speed.measure(["loader"], sizes=TINY)["figures"]
+    assert megabytes["value"] / segments["value"] * 1e6 == pytest.approx(19 * 360 * 2 + 19 * 4)
 
 
 def test_ratios_are_judged_by_their_goals():
@@ -136,11 +154,11 @@ def test_ratios_are_judged_by_their_goals():
 
 
 def test_peak_memory_sees_what_was_freed_again():
-    peak = speed._PeakMemory()
+    peak = gauges.PeakMemory()
     np.ones(8_000_000).sum()
     assert 60e6 < peak.growth() < 120e6
 
 
 def test_peak_memory_is_measured_in_a_fresh_process():
-    growth = speed._in_fresh_process(speed._expert_growth, "published", "forward", (19, 1200), 1)
+    growth = gauges.in_fresh_process(speed_parts._expert_growth, "published", "forward", (19, 1200), 1)
     assert 20e6 < growth < 500e6

@@ -1,0 +1,338 @@
+"""What `mne_specmoe.benchmark.speed` measures."""
+
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mne_specmoe._validation import UntrainedWarning
+from mne_specmoe.benchmark.gauges import PeakMemory, in_fresh_process, shortest_seconds
+from mne_specmoe.benchmark.plain import plain_expert, plain_mask
+from mne_specmoe.data.batches import CorpusBatches
+from mne_specmoe.data.build import build_corpus
+from mne_specmoe.data.corpus import Corpus
+from mne_specmoe.data.sources import ArrayRecording
+from mne_specmoe.data.synthetic import make_eeg
+from mne_specmoe.estimators.specmoe import SpecMoEClassifier, SpecMoEFeaturizer
+from mne_specmoe.models.interface import Batch
+from mne_specmoe.models.specmoe.masking import GaussianStftMask
+from mne_specmoe.models.specmoe.network import SpecHiNet
+from mne_specmoe.models.specmoe.objective import ReconstructionObjective
+from mne_specmoe.signal.canonical import SFREQ, segment_positions
+
+# Layout and form; each is compared with the plain published expert, which is what one would otherwise run.
+VARIANTS = ("published", "published plain", "channelwise", "channelwise plain")
+PRETRAINING = ("channelwise float32", "channelwise bf16", "published float32", "published bf16")
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much to measure.
+
+    Attributes
+    ----------
+    n_rounds : int
+        How many turns every task gets, of two runs each; the shortest run counts.
+    expert : tuple of int
+        Channels and samples of the segments that one expert gets.
+    windows : tuple of tuple of int
+        Channels and samples of the windows that the featurizer gets.
+    n_windows : int
+        How many of them at a time.
+    fit : tuple of int
+        Epochs, channels and samples for fits with frozen experts.
+    unfrozen : tuple of int
+        The same, where experts train.
+    transform : tuple of int
+        Channels and samples of epochs for the featurizer's memory.
+    n_transform : tuple of int
+        Two numbers of epochs, whose peaks are compared.
+    mask : tuple of int
+        Segments, channels and samples that are masked.
+    n_pretraining : tuple of int
+        Two numbers of segments per batch, of the size that an expert gets. Memory is that of both, speed that of the
+        second.
+    corpus : tuple of int
+        Recordings and segments in each, of the same size, that are read.
+    """
+
+    n_rounds: int = 3
+    expert: tuple[int, int] = (19, 6000)
+    windows: tuple[tuple[int, int], ...] = ((19, 6000), (64, 800), (4, 6000))
+    n_windows: int = 6
+    fit: tuple[int, int, int] = (200, 19, 800)
+    unfrozen: tuple[int, int, int] = (32, 4, 800)
+    transform: tuple[int, int] = (19, 400)
+    n_transform: tuple[int, int] = (200, 2000)
+    mask: tuple[int, int, int] = (64, 19, 6000)
+    n_pretraining: tuple[int, int] = (2, 4)
+    corpus: tuple[int, int] = (8, 32)
+
+
+FULL = Sizes()
+QUICK = Sizes(
+    n_rounds=1,
+    expert=(19, 1200),
+    windows=((19, 1200), (64, 400), (4, 1200)),
+    n_windows=2,
+    fit=(40, 8, 400),
+    unfrozen=(8, 2, 400),
+    transform=(8, 400),
+    n_transform=(40, 400),
+    mask=(8, 19, 1200),
+    n_pretraining=(1, 2),
+    corpus=(2, 16),
+)
+
+
+class Figure(NamedTuple):
+    """One measured number."""
+
+    name: str
+    value: float
+    unit: str
+
+
+def _expert(variant: str) -> SpecHiNet:
+    """A random expert; every variant of a layout has the same parameters."""
+    layout, *form = variant.split()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        expert = SpecHiNet(layout)
+    return plain_expert(expert) if form else expert
+
+
+def _segments(n_segments: int, n_channels: int, n_times: int) -> Tensor:
+    """EEG-like segments in units of 100 µV."""
+    eeg = make_eeg(n_segments, n_channels, n_times, random_state=0)
+    return torch.from_numpy(1e4 * eeg).float()
+
+
+def _forward(expert: SpecHiNet, x: Tensor) -> None:
+    """Rebuild one segment."""
+    with torch.inference_mode():
+        expert.eval()(x[:1])
+
+
+def _step(expert: SpecHiNet, x: Tensor) -> None:
+    """Loss and gradients on two segments."""
+    expert.train().zero_grad(set_to_none=True)
+    output = expert(x)
+    loss = (output.short - x).square().mean() + (output.long - x).square().mean()
+    loss = loss + output.aux_up1.square().mean() + output.aux_up2.square().mean()
+    loss.backward()
+
+
+_TASKS: dict[str, Callable[[SpecHiNet, Tensor], None]] = {"forward": _forward, "training step": _step}
+
+
+def _expert_growth(variant: str, task: str, shape: tuple[int, int], n_threads: int) -> int:
+    """Peak memory of one pass of an expert, above that of the idle process that holds expert and input."""
+    torch.set_num_threads(n_threads)
+    expert, x = _expert(variant), _segments(2, *shape)
+    peak = PeakMemory()
+    _TASKS[task](expert, x)
+    return peak.growth()
+
+
+def _transform_growth(n_epochs: int, shape: tuple[int, int], n_threads: int) -> tuple[int, int]:
+    """Peak memory of a transform above that of the process that holds its input, and the output's size."""
+    torch.set_num_threads(n_threads)
+    volts = _many_epochs(n_epochs, *shape)
+    featurizer = _quiet(SpecMoEFeaturizer, random_state=0).fit(volts[:2])
+    peak = PeakMemory()
+    features = featurizer.transform(volts)
+    return peak.growth(), features.nbytes
+
+
+def _many_epochs(n_epochs: int, n_channels: int, n_times: int) -> np.ndarray:
+    """Epochs in volts, few of them drawn and the rest repeated."""
+    drawn = make_eeg(min(n_epochs, 20), n_channels, n_times, random_state=0)
+    return np.resize(drawn, (n_epochs, n_channels, n_times))
+
+
+def _quiet(estimator: type, **parameters: object) -> SpecMoEFeaturizer | SpecMoEClassifier:
+    """An estimator with random experts, which is what is wanted here."""
+    warnings.simplefilter("ignore", UntrainedWarning)
+    return estimator(device="cpu", **parameters)
+
+
+def _measure_expert(sizes: Sizes, n_threads: int) -> Iterator[Figure]:
+    """Seconds per forward pass and training step of every variant."""
+    x = _segments(2, *sizes.expert)
+    experts = {variant: _expert(variant) for variant in VARIANTS}
+    for task, function in _TASKS.items():
+        turns = {v: lambda e=expert, f=function: f(e, x) for v, expert in experts.items()}
+        for variant, seconds in shortest_seconds(turns, sizes.n_rounds, n_threads).items():
+            yield Figure(f"{task}, {variant}", seconds, "s")
+
+
+def _measure_memory(sizes: Sizes, n_threads: int) -> Iterator[Figure]:
+    """Peak memory of every variant's forward pass and training step."""
+    for task in _TASKS:
+        for variant in VARIANTS:
+            growth = in_fresh_process(_expert_growth, variant, task, sizes.expert, n_threads)
+            yield Figure(f"{task} memory, {variant}", growth / MIB, "MiB")
+
+
+def _measure_featurizer(sizes: Sizes, n_threads: int) -> Iterator[Figure]:
+    """Windows per second through the three experts of the featurizer."""
+    turns = {}
+    for n_channels, n_times in sizes.windows:
+        volts = _many_epochs(sizes.n_windows, n_channels, n_times)
+        featurizer = _quiet(SpecMoEFeaturizer, random_state=0).fit(volts)
+        name = f"featurizer, {n_channels} × {n_times}"
+        turns[name] = lambda f=featurizer, x=volts: f.transform(x)
+    for name, seconds in shortest_seconds(turns, sizes.n_rounds, n_threads).items():
+        yield Figure(name, sizes.n_windows / seconds, "windows/s")
+
+
+def _fit(volts: np.ndarray, **parameters: object) -> None:
+    """Train a classifier on labels that mean nothing."""
+    y = np.arange(len(volts)) % 2
+    _quiet(SpecMoEClassifier, random_state=0, patience=None, **parameters).fit(volts, y)
+
+
+def _measure_fit(sizes: Sizes, n_threads: int) -> Iterator[Figure]:
+    """Seconds per fit: many training epochs against few, and frozen experts against training ones."""
+    volts, few = _many_epochs(*sizes.fit), _many_epochs(*sizes.unfrozen)
+    frozen = {f"fit frozen, max_epochs={n}": lambda n=n: _fit(volts, max_epochs=n) for n in (2, 50)}
+    freezing = {
+        f"fit {name}, small": lambda u=unfreeze: _fit(few, max_epochs=5, unfreeze_epoch=u)
+        for name, unfreeze in {"frozen": None, "unfrozen": 0}.items()
+    }
+    for turns, n_rounds in ((frozen, 1), (freezing, sizes.n_rounds)):
+        for name, seconds in shortest_seconds(turns, n_rounds, n_threads).items():
+            yield Figure(name, seconds, "s")
+
+
+def _measure_transform(sizes: Sizes, n_threads: int) -> Iterator[Figure]:
+    """Peak memory of transforming few and many epochs, input and output aside."""
+    for size, n_epochs in zip(("few", "many"), sizes.n_transform, strict=True):
+        growth, n_output = in_fresh_process(_transform_growth, n_epochs, sizes.transform, n_threads)
+        yield Figure(f"transform memory, {size} ({n_epochs})", (growth - n_output) / MIB, "MiB")
+
+
+def _measure_mask(sizes: Sizes, n_threads: int) -> Iterator[Figure]:
+    """Seconds to draw maps for a batch and to apply them, and to draw them alone."""
+    x, seeds, mask = _segments(*sizes.mask), torch.arange(sizes.mask[0]), GaussianStftMask()
+    turns = {
+        "mask": lambda: mask(x, seeds),
+        "mask, plain": lambda: plain_mask(mask, x.numpy(), seeds.numpy()),
+        "mask, drawing alone": lambda: mask.draw(x.shape[-1], seeds),
+    }
+    n_rounds = 4 * sizes.n_rounds  # short ones, which are more easily disturbed
+    for name, seconds in shortest_seconds(turns, n_rounds, n_threads).items():
+        yield Figure(name, seconds, "s")
+
+
+def _batch(n_segments: int, n_channels: int, n_times: int) -> Batch:
+    """Segments as a corpus gives them."""
+    return Batch(
+        x=_segments(n_segments, n_channels, n_times),
+        positions=segment_positions(torch.arange(n_segments), n_times),
+        seeds=torch.arange(n_segments),
+        ch_names=_names(n_channels),
+        locations=torch.full((n_channels, 3), torch.nan),
+    )
+
+
+def _names(n_channels: int) -> tuple[str, ...]:
+    """Names of channels at no known place."""
+    return tuple(f"EEG{number}" for number in range(1, n_channels + 1))
+
+
+class _Pretraining:
+    """Optimiser steps as `mne_specmoe.training.train` takes them, on one batch per step."""
+
+    def __init__(self, variant: str):
+        layout, self.precision = variant.split()
+        self.objective = ReconstructionObjective(_expert(layout)).train()
+        self.optimizer = torch.optim.AdamW(self.objective.parameters(), lr=1e-3, weight_decay=0.05)
+
+    def step(self, batch: Batch) -> None:
+        """Mask, loss, gradients, clipping, new weights."""
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.precision == "bf16"):
+            loss, _ = self.objective(batch, progress=0.0)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.objective.parameters(), 5.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+
+def _pretraining_growth(variant: str, n_segments: int, shape: tuple[int, int], n_threads: int) -> int:
+    """Peak memory of two optimiser steps above that of the process that holds expert and batch.
+
+    The second step finds the optimiser's moments in place.
+    """
+    torch.set_num_threads(n_threads)
+    pretraining, batch = _Pretraining(variant), _batch(n_segments, *shape)
+    peak = PeakMemory()
+    for _ in range(2):
+        pretraining.step(batch)
+    return peak.growth()
+
+
+def _measure_pretraining(sizes: Sizes, n_threads: int) -> Iterator[Figure]:
+    """Segments per second through optimiser steps, and their peak memory."""
+    few, many = sizes.n_pretraining
+    batch = _batch(many, *sizes.expert)
+    turns = {variant: partial(_Pretraining(variant).step, batch) for variant in PRETRAINING}
+    for variant, seconds in shortest_seconds(turns, sizes.n_rounds, n_threads).items():
+        yield Figure(f"pretraining, {variant}", many / seconds, "segments/s")
+    for variant in PRETRAINING:
+        growths = [in_fresh_process(_pretraining_growth, variant, n, sizes.expert, n_threads) for n in (few, many)]
+        yield Figure(f"pretraining memory, {variant} ({many})", growths[1] / MIB, "MiB")
+        more = (growths[1] - growths[0]) / (many - few)
+        yield Figure(f"memory per further segment, {variant}", more / MIB, "MiB")
+
+
+def _made_corpus(folder: Path, n_recordings: int, n_segments: int, shape: tuple[int, int]) -> Corpus:
+    """A corpus of EEG-like recordings of so many segments each."""
+    n_channels, n_times = shape
+    recordings = []
+    for number in range(n_recordings):
+        data = make_eeg(1, n_channels, n_segments * n_times, random_state=number)[0]
+        recordings.append(ArrayRecording(f"S{number}", data, SFREQ, _names(n_channels)))
+    return build_corpus(
+        recordings,
+        folder,
+        segment_seconds=n_times / SFREQ,
+        edge_seconds=0.0,
+        min_seconds=0.0,
+        reject_uv=None,
+        channels="all",
+        progress=False,
+    )
+
+
+def _measure_loader(sizes: Sizes, n_threads: int) -> Iterator[Figure]:
+    """Segments and stored bytes per second through the data path alone; the system keeps the files in memory."""
+    with tempfile.TemporaryDirectory() as name:
+        corpus = _made_corpus(Path(name) / "corpus", *sizes.corpus, sizes.expert)
+        batches = CorpusBatches(corpus, range(len(corpus)), batch_size=16)
+        turns = {"loader": lambda: [batches[number] for number in range(len(batches))]}
+        rate = batches.n_segments / shortest_seconds(turns, sizes.n_rounds, n_threads)["loader"]
+        stored = corpus.read([0])
+    yield Figure("loader", rate, "segments/s")
+    yield Figure("loader, from files", rate * (stored.values.nbytes + stored.scale_uv.nbytes) / 1e6, "MB/s")
+
+
+PARTS: dict[str, Callable[[Sizes, int], Iterator[Figure]]] = {
+    "expert": _measure_expert,
+    "memory": _measure_memory,
+    "featurizer": _measure_featurizer,
+    "fit": _measure_fit,
+    "transform": _measure_transform,
+    "mask": _measure_mask,
+    "pretraining": _measure_pretraining,
+    "loader": _measure_loader,
+}
