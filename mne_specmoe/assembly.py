@@ -19,6 +19,7 @@ from mne_specmoe.checkpoint import (
     save_experts,
     save_specmoe,
 )
+from mne_specmoe.models.specmoe.mixture import shared_setting
 from mne_specmoe.models.specmoe.network import SpecHiNet
 
 PUBLISHED_LICENCE = "Converted from weights published by SpecMoE's authors: for non-commercial research only."
@@ -50,7 +51,7 @@ def assemble(
     CheckpointError
         If a run is not finished, or a file holds no single expert.
     ValueError
-        If the experts have different layouts, or two are the same.
+        If the experts have different layouts or amplitudes, or two are the same.
     """
     if not runs:
         raise ValueError("There is nothing to assemble; give at least one run.")
@@ -150,10 +151,9 @@ def _weights_of(run: Path) -> Path:
 
 
 def _check_distinct(paths: Sequence[Path], experts: Sequence[SpecHiNet]) -> None:
-    """Raise unless the experts have one layout and differ from one another."""
-    layouts = {expert.config.layout for expert in experts}
-    if len(layouts) > 1:
-        raise ValueError(f"The experts have different layouts: {', '.join(sorted(layouts))}.")
+    """Raise unless the experts are of one kind and differ from one another."""
+    for name in ("layout", "amplitude"):
+        shared_setting(name, experts)
     for i, first in enumerate(experts):
         for j in range(i):
             pairs = zip(first.parameters(), experts[j].parameters(), strict=True)

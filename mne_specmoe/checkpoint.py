@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from mne_specmoe._files import replacing
 from mne_specmoe._validation import CheckpointError, check_option, listed
 from mne_specmoe.models.registry import ARCHITECTURES, BUNDLED, architecture_of
-from mne_specmoe.models.specmoe.mixture import ExpertSet, SpecMoE
+from mne_specmoe.models.specmoe.mixture import ExpertSet, SpecMoE, shared_setting
 from mne_specmoe.models.specmoe.network import SpecHiNet, SpecHiNetEncoder
 from mne_specmoe.models.specmoe.published import encoder_keys, expert_keys, readout_keys
 
@@ -219,9 +219,11 @@ def load_encoders(weights: str | os.PathLike | Sequence[str | os.PathLike]) -> l
     encoders = [load_expert(path).encoder for path in weights]
     if not encoders:
         raise ValueError("weights is an empty list; give at least one expert, or None.")
-    layouts = {encoder.config.layout for encoder in encoders}
-    if len(layouts) > 1:
-        raise CheckpointError(f"The experts have different layouts: {', '.join(sorted(layouts))}.")
+    for name in ("layout", "amplitude"):
+        try:
+            shared_setting(name, encoders)
+        except ValueError as error:
+            raise CheckpointError(f"The files do not go together: {error}") from None
     return encoders
 
 

@@ -196,6 +196,9 @@ def _add_pretrain(verbs, *, with_configs: bool) -> None:
     add = parser.add_argument_group("network").add_argument
     add("--layout", choices=("channelwise", "published"), default="channelwise", help="arithmetic of the network")
     add("--dropout", type=float, default=0.2, help="dropout probability")
+    add("--amplitude", choices=("absolute", "relative"), default="absolute", help="what the network sees of it")
+    add("--spectral-weight", type=float, default=0.02, help="weight of the loss's spectral term")
+    add("--max-channels", type=int, help="channels of a segment to train on, drawn anew for every batch (all)")
     add("--n-epochs", type=float, help="passes over the data, in place of --max-steps (the paper's 50 without both)")
     if with_configs:
         _add_configs(parser)
@@ -251,6 +254,9 @@ def _pretrain(arguments: argparse.Namespace) -> int:
         partition_by=arguments.partition_by,
         layout=arguments.layout,
         dropout=arguments.dropout,
+        amplitude=arguments.amplitude,
+        spectral_weight=arguments.spectral_weight,
+        max_channels=arguments.max_channels,
         mask=MaskConfig(**_config(arguments, MaskConfig, prefix="mask_")),
         validation=_validation(arguments.validation),
         n_epochs=arguments.n_epochs,

@@ -61,7 +61,10 @@ def pretrain(
     partition_by: str = "index",
     layout: str = "channelwise",
     dropout: float = 0.2,
+    amplitude: str = "absolute",
     mask: MaskConfig | None = None,
+    spectral_weight: float = 0.02,
+    max_channels: int | None = None,
     validation: float | Sequence[str] = 0.05,
     n_epochs: float | None = None,
     training: TrainingConfig | Mapping | None = None,
@@ -84,8 +87,15 @@ def pretrain(
         See `SpecHiNetConfig`.
     dropout : float
         Of the network.
+    amplitude : {"absolute", "relative"}
+        Whether the network sees the amplitude of a segment; see `SpecHiNetConfig`. Small batches of recordings that
+        differ in amplitude train far better with ``"relative"``, since batch normalisation hides the difference.
     mask : MaskConfig | None
         What is hidden from the network. None: as in the paper.
+    spectral_weight : float
+        Weight of the loss's spectral term.
+    max_channels : int | None
+        Train on so many channels of a segment, drawn anew for every batch (channelwise layout). None: all.
     validation : float | sequence of str
         Share of the corpus's subjects that is held out (at least one, the same ones for every subset), or their
         names. 0 or an empty sequence: none.
@@ -118,22 +128,26 @@ def pretrain(
     housekeeping, out = housekeeping or Housekeeping(), Path(out).expanduser()
     accelerator = make_accelerator(housekeeping.device)
     corpus = corpus if isinstance(corpus, Corpus) else Corpus(corpus)
-    _check_corpus(corpus, layout)
+    _check_corpus(corpus, layout, max_channels)
     with accelerator.main_process_first():  # which writes the partition down, the others read it
         segments = choose_segments(corpus, subset, partition_by, validation)
     config = _training_config(training, n_epochs, len(segments.training))
+    network = _untrained(config.seed, layout=layout, dropout=dropout, amplitude=amplitude)
+    mask = GaussianStftMask(**asdict(mask or MaskConfig()))
+    objective = ReconstructionObjective(network, mask=mask, spectral_weight=spectral_weight)
     settings = {
         "version": RUN_VERSION,
-        "model": {"layout": layout, "dropout": dropout},
-        "mask": asdict(mask or MaskConfig()),
+        "model": asdict(network.config),
+        "mask": asdict(mask.config),
+        "spectral_weight": spectral_weight,
+        "max_channels": max_channels,
         "training": asdict(config),
         "data": _data_settings(corpus, subset, partition_by, segments),
         "n_processes": accelerator.num_processes,
     }
     with accelerator.main_process_first():
         settings = _open_run(out, settings, resume=resume, write=accelerator.is_main_process)
-    objective = _objective(layout, dropout, mask, config.seed)
-    batches, held_out = _batches(corpus, segments, config, accelerator)
+    batches, held_out = _batches(corpus, segments, config, accelerator, max_channels)
     outcome = train(
         objective,
         batches,
@@ -214,14 +228,14 @@ def held_out_subjects(corpus: Corpus, validation: float | Sequence[str]) -> list
     return sorted(subjects[place] for place in order[:n_held_out])
 
 
-def _check_corpus(corpus: Corpus, layout: str) -> None:
+def _check_corpus(corpus: Corpus, layout: str, max_channels: int | None) -> None:
     """Raise unless a SpecHi-Net can train on a corpus."""
     if corpus.sfreq != SFREQ:
         raise ValueError(
             f"The corpus has {corpus.sfreq:g} Hz, but SpecMoE's networks work at {SFREQ:g} Hz; build it with "
             f"sfreq={SFREQ:g}."
         )
-    sizes = {len(montage) for montage in corpus.montages}
+    sizes = {min(len(montage), max_channels or len(montage)) for montage in corpus.montages}
     if layout == "published" and sizes != {19}:
         raise ValueError(
             "layout='published' trains on segments of 19 channels, the corpus has montages of "
@@ -304,20 +318,26 @@ def _differences(before: object, now: object, name: str = "") -> list[str]:
     return [] if before == now else [f"{name} was {before!r}, now {now!r}"]
 
 
-def _objective(layout: str, dropout: float, mask: MaskConfig | None, seed: int) -> ReconstructionObjective:
-    """An untrained expert with its loss; torch's generator stays as it was."""
+def _untrained(seed: int, *, layout: str, dropout: float, amplitude: str) -> SpecHiNet:
+    """An untrained expert; torch's generator stays as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = SpecHiNet(layout, dropout=dropout)
-    return ReconstructionObjective(network, mask=GaussianStftMask(**asdict(mask or MaskConfig())))
+        return SpecHiNet(layout, dropout=dropout, amplitude=amplitude)
 
 
 def _batches(
-    corpus: Corpus, segments: Segments, config: TrainingConfig, accelerator: object
+    corpus: Corpus, segments: Segments, config: TrainingConfig, accelerator: object, max_channels: int | None
 ) -> tuple[CorpusBatches, CorpusBatches | None]:
     """This process's batches for training and, if subjects are held out, for validation."""
     place = {"rank": accelerator.process_index, "world_size": accelerator.num_processes}
-    training = CorpusBatches(corpus, segments.training, batch_size=config.batch_size, seed=config.seed, **place)
+    training = CorpusBatches(
+        corpus,
+        segments.training,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        max_channels=max_channels,
+        **place,
+    )
     if not len(segments.validation):
         return training, None
     validation = CorpusBatches(

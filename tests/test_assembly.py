@@ -106,7 +106,7 @@ def test_a_run_given_twice_is_named(tmp_path, runs):
 
 def test_experts_of_different_layouts_are_refused(tmp_path, runs):
     save_expert(make_expert(5, "published"), runs[2] / "expert.safetensors")
-    with pytest.raises(ValueError, match="different layouts"):
+    with pytest.raises(ValueError, match="one layout, got channelwise, published"):
         assemble(runs, tmp_path / "specmoe.safetensors")
 
 
@@ -130,7 +130,7 @@ def test_description_of_our_file(tmp_path, runs):
     path = assemble(runs, tmp_path / "specmoe.safetensors")
     description = describe(path)
     assert description["architecture"] == "specmoe-experts"
-    assert description["config"] == {"n_experts": 3, "layout": "channelwise", "dropout": 0.2}
+    assert description["config"] == {"n_experts": 3, "layout": "channelwise", "dropout": 0.2, "amplitude": "absolute"}
     assert description["sha256"] == sha256(path)
     assert "not stated" in description["licence"]
     json.dumps(description)

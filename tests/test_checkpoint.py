@@ -111,11 +111,17 @@ def test_an_expert_comes_back_as_it_was_saved(tmp_path, layout):
     assert all(torch.equal(a, b) for a, b in zip(loaded(x), saved(x), strict=True))
 
 
+def test_experts_of_different_amplitudes_do_not_mix(tmp_path):
+    paths = [save_expert(expert(amplitude=a), tmp_path / a) for a in ("absolute", "relative")]
+    with pytest.raises(CheckpointError, match="one amplitude, got absolute, relative"):
+        load_encoders(paths)
+
+
 def test_the_header_says_what_the_file_holds(tmp_path):
     path = save_expert(expert(dropout=0.1), tmp_path / "e", training={"steps": 7})
     header = read_header(str(path))
     assert header.architecture == "specmoe-expert"
-    assert header.config == {"layout": "channelwise", "dropout": 0.1}
+    assert header.config == {"layout": "channelwise", "dropout": 0.1, "amplitude": "absolute"}
     assert header.training == {"steps": 7}
     assert header.format_version == FORMAT_VERSION
     assert header.package_version
@@ -644,7 +650,7 @@ def test_encoders_come_from_published_files(tmp_path):
 
 def test_experts_of_different_layouts_do_not_mix(tmp_path):
     paths = [save_expert(expert(layout), tmp_path / layout) for layout in ("published", "channelwise")]
-    with pytest.raises(CheckpointError, match="different layouts: channelwise, published"):
+    with pytest.raises(CheckpointError, match="one layout, got channelwise, published"):
         load_encoders(paths)
 
 

@@ -33,6 +33,8 @@ class CorpusBatches(Dataset):
         Of the order, and of the segments' own seeds.
     rank, world_size : int
         This process, and how many there are. Each takes its share of every batch.
+    max_channels : int | None
+        Of montages with more channels, each batch holds so many, drawn anew. None: all.
     shuffle : bool
         Without it every pass has the same order and the same seeds, as validation needs.
 
@@ -51,11 +53,15 @@ class CorpusBatches(Dataset):
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        max_channels: int | None = None,
         shuffle: bool = True,
     ):
         check_number("batch_size", batch_size, minimum=1, integer=True)
+        if max_channels is not None:
+            check_number("max_channels", max_channels, minimum=1, integer=True)
         self.corpus, self.batch_size, self.seed = corpus, batch_size, seed
         self.rank, self.world_size, self.shuffle = rank, world_size, shuffle
+        self.max_channels = max_channels
         segments = np.asarray(segments, dtype=np.int64)
         if not len(segments):
             raise ValueError("No segments to make batches of.")
@@ -89,7 +95,8 @@ class CorpusBatches(Dataset):
         # Fewer segments than processes: some are used twice, so that no process stands idle.
         own = np.resize(whole, max(len(whole), self.world_size))[self.rank :: self.world_size]
         weight = len(own) * self.world_size / max(len(whole), self.world_size)
-        return self._read(own, number // self.n_per_epoch), weight
+        batch = self._read(own, number // self.n_per_epoch)
+        return self._some_channels(batch, number), weight
 
     def _plan(self, epoch: int) -> list[np.ndarray]:
         """The segments of every batch of one pass."""
@@ -102,6 +109,19 @@ class CorpusBatches(Dataset):
             rng.shuffle(order := np.arange(len(plan)))
             plan = [plan[place] for place in order]
         return plan
+
+    def _some_channels(self, batch: Batch, number: int) -> Batch:
+        """The channels of batch `number`, the same on every process; their order stays."""
+        n_channels = len(batch.ch_names)
+        if self.max_channels is None or n_channels <= self.max_channels:
+            return batch
+        rng = np.random.default_rng([self.seed, number, n_channels])
+        chosen = np.sort(rng.permutation(n_channels)[: self.max_channels])
+        return batch._replace(
+            x=batch.x[:, chosen],
+            ch_names=tuple(batch.ch_names[place] for place in chosen),
+            locations=batch.locations[chosen],
+        )
 
     def _read(self, segments: np.ndarray, epoch: int) -> Batch:
         """Segments of one montage as a network takes them."""

@@ -115,6 +115,26 @@ def test_a_seed_does_not_depend_on_its_neighbours():
     assert int(segment_seeds(7, 2, np.array([9]))[0]) == int(together[1])
 
 
+def test_large_montages_are_cut_to_channels_that_change_from_batch_to_batch(corpus):
+    batches = CorpusBatches(corpus, range(10), batch_size=1, max_channels=1)
+    drawn = [batches[i][0] for i in range(20)]
+    assert {batch.x.shape[1] for batch in drawn} == {1}
+    assert {batch.ch_names for batch in drawn} == {("A",), ("B",)}
+    assert {len(batch.locations) for batch in drawn} == {1}
+
+
+def test_channels_of_a_batch_are_the_same_on_every_process(corpus):
+    shares = [
+        CorpusBatches(corpus, range(10), batch_size=4, max_channels=1, rank=rank, world_size=2) for rank in range(2)
+    ]
+    assert all(shares[0][i][0].ch_names == shares[1][i][0].ch_names for i in range(6))
+
+
+def test_montages_within_the_limit_are_left_whole(corpus):
+    batches = CorpusBatches(corpus, range(17), batch_size=4, max_channels=2)
+    assert {batches[i][0].ch_names for i in range(5)} == set(MONTAGES)
+
+
 def test_no_segments_are_an_error(corpus):
     with pytest.raises(ValueError, match="No segments"):
         CorpusBatches(corpus, [], batch_size=4)

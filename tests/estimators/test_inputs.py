@@ -538,7 +538,7 @@ def bad_weights(tmp_path_factory):
         "empty": (empty, CheckpointError, "empty"),
         "another program's": (folder / "other.pth", CheckpointError, "state_dict"),
         "another architecture": ([network], CheckpointError, "'specmoe', expected 'specmoe-expert'"),
-        "two layouts": ([expert, published], CheckpointError, "different layouts: channelwise, published"),
+        "two layouts": ([expert, published], CheckpointError, "one layout, got channelwise, published"),
         "none": ([], ValueError, "empty list"),
         "absent": (folder / "absent.pth", FileNotFoundError, "no weights file"),
         "folder": (folder, CheckpointError, "is a folder"),

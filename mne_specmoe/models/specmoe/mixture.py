@@ -44,6 +44,8 @@ class SpecMoEConfig:
         Width of the prediction head (None: 128 per expert).
     dropout : float
         Dropout probability of head and experts.
+    amplitude : {"absolute", "relative"}
+        Of the experts, see `SpecHiNetConfig`.
     """
 
     n_outputs: int
@@ -55,6 +57,7 @@ class SpecMoEConfig:
     gate_scale: str = "log"
     hidden: int | None = None
     dropout: float = 0.2
+    amplitude: str = "absolute"
 
     def __post_init__(self):
         for name in ("n_outputs", "n_times", "n_experts"):
@@ -65,7 +68,7 @@ class SpecMoEConfig:
         check_option("time_pooling", self.time_pooling, tuple(POOLINGS))
         check_option("channel_pooling", self.channel_pooling, tuple(POOLINGS))
         check_option("gate_scale", self.gate_scale, GATE_SCALES)
-        check_number("dropout", self.dropout, minimum=0.0, maximum=0.999)
+        SpecHiNetConfig(self.layout, self.dropout, self.amplitude)
 
     @property
     def n_per_segment(self) -> int:
@@ -178,10 +181,10 @@ class SpecMoE(nn.Module):
         Length of an epoch, if `n_times` is not given.
     sfreq : float
         Sampling rate of the input; the network works at 200 Hz and refuses any other.
-    n_experts, layout, time_pooling, channel_pooling, gate_scale, hidden, dropout
+    n_experts, layout, time_pooling, channel_pooling, gate_scale, hidden, dropout, amplitude
         See `SpecMoEConfig`.
     experts : sequence of SpecHiNetEncoder | None
-        Experts to use, all of one layout; `n_experts` and `layout` are theirs then. None: untrained ones.
+        Experts to use, all of one kind; `n_experts`, `layout` and `amplitude` are theirs then. None: untrained ones.
 
     Notes
     -----
@@ -215,11 +218,13 @@ class SpecMoE(nn.Module):
         gate_scale: str = "log",
         hidden: int | None = None,
         dropout: float = 0.2,
+        amplitude: str = "absolute",
         experts: Sequence[SpecHiNetEncoder] | None = None,
     ):
         super().__init__()
         if experts is not None:
-            n_experts, layout = len(experts), _layout(experts)
+            n_experts = len(experts)
+            layout, amplitude = shared_setting("layout", experts), shared_setting("amplitude", experts)
         if sfreq is not None and sfreq != SFREQ:
             raise ValueError(
                 f"SpecMoE works at {SFREQ:g} Hz, got sfreq={sfreq:g}; resample the signals, "
@@ -241,12 +246,13 @@ class SpecMoE(nn.Module):
             gate_scale=gate_scale,
             hidden=hidden,
             dropout=dropout,
+            amplitude=amplitude,
         )
         self.n_outputs, self.n_times, self.sfreq = n_outputs, n_times, SFREQ
         self.n_chans = len(chs_info) if n_chans is None and chs_info is not None else n_chans
         self.chs_info = chs_info
         if experts is None:
-            expert_config = SpecHiNetConfig(layout=layout, dropout=dropout)
+            expert_config = SpecHiNetConfig(layout=layout, dropout=dropout, amplitude=amplitude)
             experts = [SpecHiNetEncoder(expert_config) for _ in range(n_experts)]
         self.experts = nn.ModuleList(experts)
         self.readout = Readout(self.config)
@@ -333,15 +339,18 @@ class ExpertSetConfig:
         See `SpecHiNetConfig`.
     dropout : float
         Dropout probability.
+    amplitude : {"absolute", "relative"}
+        See `SpecHiNetConfig`.
     """
 
     n_experts: int = 3
     layout: str = "channelwise"
     dropout: float = 0.2
+    amplitude: str = "absolute"
 
     def __post_init__(self):
         check_number("n_experts", self.n_experts, minimum=1, integer=True)
-        SpecHiNetConfig(self.layout, self.dropout)
+        SpecHiNetConfig(self.layout, self.dropout, self.amplitude)
 
 
 class ExpertSet(nn.Module):
@@ -349,7 +358,7 @@ class ExpertSet(nn.Module):
 
     Parameters
     ----------
-    n_experts, layout, dropout
+    n_experts, layout, dropout, amplitude
         See `ExpertSetConfig`.
     experts : sequence of SpecHiNet | None
         Experts to use, all of one layout; the rest is theirs then. None: untrained ones.
@@ -368,23 +377,25 @@ class ExpertSet(nn.Module):
         layout: str = "channelwise",
         *,
         dropout: float = 0.2,
+        amplitude: str = "absolute",
         experts: Sequence[SpecHiNet] | None = None,
     ):
         super().__init__()
         if experts is not None:
-            n_experts, layout, dropout = len(experts), _layout(experts), experts[0].config.dropout
-        self.config = ExpertSetConfig(n_experts, layout, dropout)
+            n_experts, dropout = len(experts), experts[0].config.dropout
+            layout, amplitude = shared_setting("layout", experts), shared_setting("amplitude", experts)
+        self.config = ExpertSetConfig(n_experts, layout, dropout, amplitude)
         if experts is None:
-            experts = [SpecHiNet(layout, dropout=dropout) for _ in range(n_experts)]
+            experts = [SpecHiNet(layout, dropout=dropout, amplitude=amplitude) for _ in range(n_experts)]
         self.experts = nn.ModuleList(experts)
 
 
-def _layout(experts: Sequence[SpecHiNet | SpecHiNetEncoder]) -> str:
-    """The one layout of all experts."""
-    layouts = {expert.config.layout for expert in experts}
-    if len(layouts) != 1:
-        raise ValueError(f"experts must be encoders of one layout, got {sorted(layouts) or 'none'}.")
-    return layouts.pop()
+def shared_setting(name: str, experts: Sequence[SpecHiNet | SpecHiNetEncoder]) -> str:
+    """The one layout, or amplitude, of all experts."""
+    values = {getattr(expert.config, name) for expert in experts}
+    if len(values) != 1:
+        raise ValueError(f"experts must have one {name}, got {', '.join(sorted(values)) or 'no expert'}.")
+    return values.pop()
 
 
 def pooled_embeddings(experts: Sequence[SpecHiNetEncoder], x: Tensor, time_pooling: str) -> Tensor:

@@ -22,6 +22,7 @@ from mne_specmoe.nn.layers import ConvNormAct, Dropout, MaxPool1d, PhaseConvTran
 from mne_specmoe.signal.canonical import pad
 
 LAYOUTS = ("channelwise", "published")
+AMPLITUDES = ("absolute", "relative")
 EMBED_DIM = 128
 N_HEADS = 8
 MIN_SAMPLES = 360  # the kernels need so many, per series
@@ -39,14 +40,21 @@ class SpecHiNetConfig:
         rotary attention over tokens that carry the time they stand for, and does not depend on the order of channels.
     dropout : float
         Dropout probability, in [0, 1).
+    amplitude : {"absolute", "relative"}
+        Whether the network sees the signals as they are, or divided by their root mean square over all channels and
+        samples of a segment; what it rebuilds is multiplied by that again. Only in the channelwise layout.
     """
 
     layout: str = "channelwise"
     dropout: float = 0.2
+    amplitude: str = "absolute"
 
     def __post_init__(self):
         check_option("layout", self.layout, LAYOUTS)
         check_number("dropout", self.dropout, minimum=0.0, maximum=0.999)
+        check_option("amplitude", self.amplitude, AMPLITUDES)
+        if self.layout == "published" and self.amplitude != "absolute":
+            raise ValueError("layout='published' takes signals as they are: it needs amplitude='absolute'.")
 
 
 class Reconstruction(NamedTuple):
@@ -359,6 +367,8 @@ class SpecHiNetEncoder(nn.Module):
 
     def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
         """Map x [B, C, T] to the embedding [B, 128, C·L2]; see `SpecHiNet.encode`."""
+        if self.config.amplitude == "relative":
+            x = x / root_mean_square(x)
         x, positions = self.pad(x, positions)
         embedding = self.stages(x, positions).embedding
         return _tokens(embedding, len(x)).transpose(1, 2)
@@ -449,6 +459,12 @@ def _join(short: Tensor, long: Tensor, n_rows: int) -> Tensor:
     return torch.cat([x.unflatten(-1, (n_rows, -1)) for x in (short, long)], -1)
 
 
+def root_mean_square(x: Tensor) -> Tensor:
+    """Amplitude of every segment of x [B, C, T]: [B, 1, 1], at least a ten-millionth of a unit (10 pV)."""
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    return wide.square().mean((1, 2), keepdim=True).sqrt().clamp_min(1e-7)
+
+
 @torch.no_grad()
 def initialise(module: nn.Module) -> None:
     """Convolution weights N(0, 0.02), normalisation weights N(1, 0.02); the rest as torch does."""
@@ -468,6 +484,8 @@ class SpecHiNet(nn.Module):
         See `SpecHiNetConfig`.
     dropout : float
         Dropout probability.
+    amplitude : {"absolute", "relative"}
+        See `SpecHiNetConfig`.
 
     Notes
     -----
@@ -485,9 +503,9 @@ class SpecHiNet(nn.Module):
 
     embed_dim = EMBED_DIM
 
-    def __init__(self, layout: str = "channelwise", *, dropout: float = 0.2):
+    def __init__(self, layout: str = "channelwise", *, dropout: float = 0.2, amplitude: str = "absolute"):
         super().__init__()
-        self.config = SpecHiNetConfig(layout=layout, dropout=dropout)
+        self.config = SpecHiNetConfig(layout=layout, dropout=dropout, amplitude=amplitude)
         self.encoder = SpecHiNetEncoder(self.config)
         self.decoder = SpecHiNetDecoder(self.config)
 
@@ -516,7 +534,9 @@ class SpecHiNet(nn.Module):
         reconstruction : Reconstruction
             `short` and `long` have the shape of `x`.
         """
-        padded, positions = self.encoder.pad(x, positions)
-        output = self.decoder(self.encoder.stages(padded, positions), len(x))
         n_times = x.shape[-1]
-        return output._replace(short=output.short[..., :n_times], long=output.long[..., :n_times])
+        amplitude = root_mean_square(x) if self.config.amplitude == "relative" else None
+        padded, positions = self.encoder.pad(x if amplitude is None else x / amplitude, positions)
+        output = self.decoder(self.encoder.stages(padded, positions), len(x))
+        output = output._replace(short=output.short[..., :n_times], long=output.long[..., :n_times])
+        return output if amplitude is None else Reconstruction(*(part * amplitude for part in output))

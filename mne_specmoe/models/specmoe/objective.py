@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from mne_specmoe._validation import check_number
 from mne_specmoe.models.interface import Batch
 from mne_specmoe.models.specmoe.masking import GaussianStftMask
-from mne_specmoe.models.specmoe.network import Reconstruction, SpecHiNet
+from mne_specmoe.models.specmoe.network import Reconstruction, SpecHiNet, root_mean_square
 
 N_FFT = 512
 """Samples of a frame of the spectral term; frames overlap by half."""
@@ -22,6 +22,9 @@ N_PUBLISHED_CHANNELS = 19
 
 class ReconstructionObjective(nn.Module):
     """Loss of an expert that sees masked segments, against the clean ones.
+
+    Where the network works with relative amplitudes, so does the loss: every segment and what was rebuilt of it are
+    divided by the root mean square of the clean segment, so that a quiet recording counts as much as a loud one.
 
     Parameters
     ----------
@@ -104,11 +107,16 @@ class ReconstructionObjective(nn.Module):
         self._check_channels(batch.x.shape[1])
         masked = self.mask(batch.x, batch.seeds, locations=batch.locations).signal
         output = self.network(masked, batch.positions)
-        padded, _ = self.network.encoder.pad(batch.x)  # what the auxiliary heads stand for
+        clean = batch.x
+        if self.network.config.amplitude == "relative":
+            amplitude = root_mean_square(clean)
+            output = Reconstruction(*(part / amplitude for part in output))
+            clean, masked = clean / amplitude, masked / amplitude
+        padded, _ = self.network.encoder.pad(clean)  # what the auxiliary heads stand for
         loss, terms = reconstruction_loss(
-            output, batch.x, padded=padded, spectral_weight=self.spectral_weight, aux_weights=self.aux_weights
+            output, clean, padded=padded, spectral_weight=self.spectral_weight, aux_weights=self.aux_weights
         )
-        return loss, terms | {"masked_mse": F.mse_loss(masked.float(), batch.x.float()).detach()}
+        return loss, terms | {"masked_mse": F.mse_loss(masked.float(), clean.float()).detach()}
 
     def _check_channels(self, n_channels: int) -> None:
         """Raise where the auxiliary heads have no output for the channels."""

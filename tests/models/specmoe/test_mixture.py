@@ -421,5 +421,5 @@ def test_given_experts_are_used_as_they_are():
 @pytest.mark.parametrize("layouts", [(), ("published", "channelwise")])
 def test_given_experts_must_share_one_layout(layouts):
     experts = [SpecHiNetEncoder(SpecHiNetConfig(layout)) for layout in layouts]
-    with pytest.raises(ValueError, match="experts must be encoders of one layout"):
+    with pytest.raises(ValueError, match="experts must have one layout"):
         SpecMoE(2, n_times=800, experts=experts)

@@ -14,10 +14,10 @@ LAYOUTS = ["channelwise", "published"]
 golden_state = cache(expert_state)
 
 
-def lively(layout: str, *, dropout: float = 0.2) -> SpecHiNet:
+def lively(layout: str, **options: object) -> SpecHiNet:
     """An expert with golden weights, which keep the signal alive; evaluation mode."""
     torch.manual_seed(0)
-    expert = SpecHiNet(layout, dropout=dropout).eval()
+    expert = SpecHiNet(layout, **options).eval()
     shapes = {name: tensor.shape for name, tensor in expert.state_dict().items()}
     state = {name: tensor for name, tensor in golden_state(1).items() if tensor.shape == shapes[name]}
     missing, _ = expert.load_state_dict(state, strict=False)
@@ -325,3 +325,54 @@ def test_an_unknown_layout_is_refused_with_a_list_of_the_known_ones():
 def test_an_impossible_dropout_is_refused(dropout, error):
     with pytest.raises(error, match="dropout must be"):
         SpecHiNet(dropout=dropout)
+
+
+# Relative amplitudes
+
+
+def relative() -> SpecHiNet:
+    """Golden weights, amplitudes divided out."""
+    return lively("channelwise", amplitude="relative")
+
+
+@torch.no_grad()
+def test_relative_embeddings_do_not_depend_on_the_gain_of_a_segment():
+    x = eeg(2, 3, 720)
+    gains = torch.tensor([0.1, 7.0])[:, None, None]
+    torch.testing.assert_close(relative().encode(gains * x), relative().encode(x), rtol=1e-4, atol=1e-6)
+
+
+@torch.no_grad()
+def test_absolute_embeddings_do():
+    x, expert = eeg(2, 3, 720), lively("channelwise")
+    assert distance(expert.encode(7 * x), expert.encode(x)) > 0.01
+
+
+@torch.no_grad()
+def test_what_a_relative_expert_rebuilds_has_the_gain_of_its_input():
+    x = eeg(1, 3, 720)
+    for loud, soft in zip(relative()(7 * x), relative()(x), strict=True):
+        torch.testing.assert_close(loud, 7 * soft, rtol=1e-4, atol=1e-6)
+
+
+@torch.no_grad()
+def test_relative_amplitudes_between_channels_stay():
+    x, expert = eeg(1, 2, 720), relative()
+    louder = x * torch.tensor([1.0, 3.0])[:, None]
+    assert distance(expert.encode(louder), expert.encode(x)) > 1e-3
+
+
+@torch.no_grad()
+def test_padding_does_not_count_in_the_amplitude():
+    x = eeg(1, 2, 500)  # padded to 600
+    torch.testing.assert_close(relative().encode(3 * x), relative().encode(x), rtol=1e-4, atol=1e-6)
+
+
+@torch.no_grad()
+def test_a_flat_segment_has_finite_relative_embeddings():
+    assert relative().encode(torch.zeros(1, 2, 720)).isfinite().all()
+
+
+def test_the_published_layout_knows_no_relative_amplitude():
+    with pytest.raises(ValueError, match="amplitude='absolute'"):
+        SpecHiNet("published", amplitude="relative")

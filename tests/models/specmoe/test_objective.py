@@ -31,10 +31,10 @@ def batch(n_segments: int, n_channels: int, n_times: int, first_seed: int = 0) -
 
 def objective(layout: str = "channelwise", **options) -> ReconstructionObjective:
     """With random weights, the same each time."""
-    dropout = options.pop("dropout", 0.2)
+    network = {name: options.pop(name) for name in ("dropout", "amplitude") if name in options}
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return ReconstructionObjective(SpecHiNet(layout, dropout=dropout), **options)
+        return ReconstructionObjective(SpecHiNet(layout, **network), **options)
 
 
 def lively(**options) -> ReconstructionObjective:
@@ -304,3 +304,12 @@ def test_auxiliary_signals_of_other_channels_are_refused():
     output = Reconstruction(*(noise(2, n, 600) for n in (3, 3, 19, 19)))
     with pytest.raises(ValueError, match="same segments and channels"):
         reconstruction_loss(output, noise(2, 3, 600))
+
+
+def test_with_relative_amplitudes_a_quiet_segment_counts_as_much_as_a_loud_one():
+    data = batch(3, 2, 1200)
+    quiet = data._replace(x=data.x * torch.tensor([1.0, 0.01, 5.0])[:, None, None])
+    relative, absolute = (objective(amplitude=amplitude).eval() for amplitude in ("relative", "absolute"))
+    with torch.no_grad():
+        torch.testing.assert_close(relative(quiet, progress=0.0)[0], relative(data, progress=0.0)[0])
+        assert absolute(quiet, progress=0.0)[0] > 2 * absolute(data, progress=0.0)[0]
