@@ -66,8 +66,11 @@ def stft(x: Tensor, *, n_fft: int, hop: int) -> Tensor:
     n_times = x.shape[-1]
     missing = (n_frames(n_times, n_fft=n_fft, hop=hop) - 1) * hop - n_times
     half = n_fft // 2
-    padded = F.pad(x, (half, half + missing))
-    frames = padded.unfold(-1, n_fft, hop) * _window(n_fft, x.dtype, x.device)  # (..., n_frames, n_fft)
+    window = _window(n_fft, x.dtype, x.device)
+    if hop == half and not missing:
+        frames = _halved_frames(x.unflatten(-1, (-1, hop)), window)
+    else:
+        frames = F.pad(x, (half, half + missing)).unfold(-1, n_fft, hop) * window  # (..., n_frames, n_fft)
     return torch.fft.rfft(frames).transpose(-1, -2)
 
 
@@ -132,6 +135,22 @@ def _inverse_window(n_fft: int, dtype: torch.dtype, device: torch.device) -> Ten
     with torch.inference_mode(False):
         window = _window(n_fft, dtype, device)
         return window / (window.square() + window.roll(n_fft // 2).square())
+
+
+def _halved_frames(halves: Tensor, window: Tensor) -> Tensor:
+    """Weighted frames that overlap by half, of a signal cut into halves (..., n_halves, hop), without a padded copy."""
+    n_halves, hop = halves.shape[-2:]
+    frames = halves.new_empty(*halves.shape[:-2], n_halves + 1, 2 * hop)
+    later, earlier = frames[..., 1:, :hop], frames[..., :-1, hop:]
+    if torch.is_grad_enabled() and halves.requires_grad:
+        later.copy_(halves * window[:hop])
+        earlier.copy_(halves * window[hop:])
+    else:  # one pass less
+        torch.mul(halves, window[:hop], out=later)
+        torch.mul(halves, window[hop:], out=earlier)
+    frames[..., 0, :hop] = 0
+    frames[..., -1, hop:] = 0
+    return frames
 
 
 def _add_halves(frames: Tensor) -> Tensor:
