@@ -62,6 +62,7 @@ def pretrain(
     layout: str = "channelwise",
     dropout: float = 0.2,
     amplitude: str = "absolute",
+    residual: bool = False,
     mask: MaskConfig | None = None,
     spectral_weight: float = 0.02,
     max_channels: int | None = None,
@@ -90,6 +91,8 @@ def pretrain(
     amplitude : {"absolute", "relative"}
         Whether the network sees the amplitude of a segment; see `SpecHiNetConfig`. Small batches of recordings that
         differ in amplitude train far better with ``"relative"``, since batch normalisation hides the difference.
+    residual : bool
+        Whether the decoder rebuilds only what is missing; see `SpecHiNetConfig`.
     mask : MaskConfig | None
         What is hidden from the network. None: as in the paper.
     spectral_weight : float
@@ -132,7 +135,7 @@ def pretrain(
     with accelerator.main_process_first():  # which writes the partition down, the others read it
         segments = choose_segments(corpus, subset, partition_by, validation)
     config = _training_config(training, n_epochs, len(segments.training))
-    network = _untrained(config.seed, layout=layout, dropout=dropout, amplitude=amplitude)
+    network = _untrained(config.seed, layout, dropout=dropout, amplitude=amplitude, residual=residual)
     mask = GaussianStftMask(**asdict(mask or MaskConfig()))
     objective = ReconstructionObjective(network, mask=mask, spectral_weight=spectral_weight)
     settings = {
@@ -318,11 +321,11 @@ def _differences(before: object, now: object, name: str = "") -> list[str]:
     return [] if before == now else [f"{name} was {before!r}, now {now!r}"]
 
 
-def _untrained(seed: int, *, layout: str, dropout: float, amplitude: str) -> SpecHiNet:
+def _untrained(seed: int, layout: str, **options: object) -> SpecHiNet:
     """An untrained expert; torch's generator stays as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return SpecHiNet(layout, dropout=dropout, amplitude=amplitude)
+        return SpecHiNet(layout, **options)
 
 
 def _batches(

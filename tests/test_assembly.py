@@ -130,7 +130,13 @@ def test_description_of_our_file(tmp_path, runs):
     path = assemble(runs, tmp_path / "specmoe.safetensors")
     description = describe(path)
     assert description["architecture"] == "specmoe-experts"
-    assert description["config"] == {"n_experts": 3, "layout": "channelwise", "dropout": 0.2, "amplitude": "absolute"}
+    assert description["config"] == {
+        "n_experts": 3,
+        "layout": "channelwise",
+        "dropout": 0.2,
+        "amplitude": "absolute",
+        "residual": False,
+    }
     assert description["sha256"] == sha256(path)
     assert "not stated" in description["licence"]
     json.dumps(description)

@@ -182,12 +182,20 @@ def test_a_montage_of_one_channel_trains(tmp_path):
 
 
 def test_relative_amplitudes_and_few_channels_are_settings_of_a_run(tmp_path, corpus):
-    options = {"amplitude": "relative", "max_channels": 2, "spectral_weight": 0.002}
+    options = {"amplitude": "relative", "residual": True, "max_channels": 2, "spectral_weight": 0.002}
     result = pretrain(corpus, tmp_path / "run", **options, training=SHORT, housekeeping=QUIET)
     assert load_expert(result.path).config.amplitude == "relative"
     assert {name: {**result.settings, **result.settings["model"]}[name] for name in options} == options
-    with pytest.raises(ValueError, match="max_channels was 2, now None"):
-        pretrain(corpus, tmp_path / "run", amplitude="relative", training=SHORT, housekeeping=QUIET, resume=True)
+    with pytest.raises(ValueError, match=r"max_channels was 2, now None; model.residual was True, now False"):
+        pretrain(
+            corpus,
+            tmp_path / "run",
+            amplitude="relative",
+            spectral_weight=0.002,
+            training=SHORT,
+            housekeeping=QUIET,
+            resume=True,
+        )
 
 
 def test_bfloat16_trains(tmp_path, corpus):

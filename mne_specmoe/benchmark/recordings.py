@@ -1,4 +1,10 @@
-"""Public recordings that the benchmark and the starter experts use, read from one folder of data sets."""
+"""Public recordings that the benchmark and the starter experts use, read from one folder of data sets.
+
+The folder holds one folder per data set, with one ``.npz`` per subject: ``data``, int16 of shape (n_channels, n_times),
+where µV = ``data`` · ``scale_uv_per_bit`` + ``offset_uv`` (both per channel); ``sfreq`` in Hz; ``ch_names``; ``meta``,
+JSON; and, where the recording was interrupted, ``segment_bounds`` or ``session_bounds``: the first sample of every
+part, and the number of samples. Labels differ between data sets.
+"""
 
 import json
 from collections.abc import Iterator
@@ -13,9 +19,8 @@ from mne_specmoe.data.preprocessing import prepare_raw
 _REFERENCE_CHANNELS = ("A2-A1", "A1-A2")  # between the references: no EEG site
 
 PREPROCESSING = {"l_freq": 0.5, "h_freq": 60.0, "notch": 50.0, "channels": None}
-"""Filters of the starter experts' corpus: one recording is at 128 Hz, all were made on 50 Hz mains."""
+"""How the starter experts' corpus was prepared: one data set is at 128 Hz, all were made on 50 Hz mains."""
 
-# Subjects that evaluation uses. What is trained here and shipped never sees them.
 HELD_OUT = {
     "eegmat": tuple(f"Subject{number}" for number in range(24, 32)),
     # The last eight of each group, by number: controls, patients.
@@ -24,6 +29,7 @@ HELD_OUT = {
     ),
     "ssvep_exo": ("S07", "S08"),
 }
+"""Data set → the subjects that evaluation uses. What is trained here and shipped never sees them."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +49,18 @@ class StoredRecording:
     path: Path
 
     def parts(self) -> Iterator[mne.io.RawArray]:
-        """The uninterrupted parts, in volts; labels are in `arrays`."""
+        """Yield the uninterrupted parts, in volts, without channels between the references; labels are in `arrays`.
+
+        Raises
+        ------
+        ValueError
+            If the file holds trials.
+        """
         arrays = self.arrays()
+        if arrays["data"].ndim != 2:
+            raise ValueError(
+                f"{self.path} must hold a continuous recording (n_channels, n_times), got {arrays['data'].shape}."
+            )
         volts = arrays["data"] * (1e-6 * arrays["scale_uv_per_bit"][:, None])
         volts += 1e-6 * arrays["offset_uv"][:, None]
         names = [str(name) for name in arrays["ch_names"]]

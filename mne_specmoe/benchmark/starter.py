@@ -6,15 +6,16 @@ experts rebuild held-out recordings, ``probe`` what a linear model reads from th
 """
 
 import argparse
+import re
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from mne_specmoe._validation import UntrainedWarning
+from mne_specmoe._validation import UntrainedWarning, listed
 from mne_specmoe.benchmark.probe import TASKS, band_power, compare
 from mne_specmoe.benchmark.probe import table as probe_table
 from mne_specmoe.benchmark.rebuilding import (
@@ -50,46 +51,124 @@ def chosen_recordings(root: Path, *, held_out: bool) -> list[StoredRecording]:
 
 
 def export(root: Path, out: Path, *, held_out: bool) -> list[Path]:
-    """Write recordings as ``<data set>-<subject>-<part>_raw.fif``, and return the files."""
+    """Write recordings as FIF files.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of the data sets.
+    out : Path
+        Folder for the files; made if it does not exist.
+    held_out : bool
+        Those of the subjects that evaluation uses, or those of all others.
+
+    Returns
+    -------
+    paths : list of Path
+        ``<data set>-<subject>-<part>_raw.fif``; parts count from 1.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds recordings of other subjects: they would come into the same corpus.
+    """
+    recordings = chosen_recordings(root, held_out=held_out)
+    _check_folder(out, {f"{recording.dataset}-{recording.subject}" for recording in recordings})
     out.mkdir(parents=True, exist_ok=True)
     paths = []
-    for recording in tqdm(chosen_recordings(root, held_out=held_out), desc="export", unit="recording"):
+    for recording in tqdm(recordings, desc="export", unit="recording"):
         for number, raw in enumerate(recording.parts(), 1):
             paths.append(out / f"{recording.dataset}-{recording.subject}-{number}_raw.fif")
             raw.save(paths[-1], overwrite=True, verbose="WARNING")
     return paths
 
 
+def _check_folder(out: Path, subjects: Collection[str]) -> None:
+    """Raise if a folder holds recordings of other subjects than these."""
+    others = [path.name for path in sorted(out.glob("*.fif")) if _subject(path) not in subjects]
+    if others:
+        raise ValueError(f"{out} holds recordings of other subjects ({listed(others, at_most=3)}); use another folder.")
+
+
+def _subject(path: Path) -> str | None:
+    """Data set and subject in the name of a file of `export`."""
+    found = re.fullmatch(SUBJECT_PATTERN, path.stem)
+    return found and found[1]
+
+
 def measure_rebuilding(training: Path, held_out: Path, weights: Sequence[Path], mask: GaussianStftMask) -> str:
-    """Errors of experts on held-out recordings against three forms without a network, as a table."""
+    """Measure errors of experts on held-out recordings against three forms without a network.
+
+    Parameters
+    ----------
+    training, held_out : Path
+        Corpora: what the experts were trained on, from which the gains of bands are fitted, and recordings of others.
+    weights : sequence of Path
+        Files of experts. Where a file holds several, each is measured, and the mean of what they rebuild.
+    mask : GaussianStftMask
+        What is taken away.
+
+    Returns
+    -------
+    table : str
+        See `mne_specmoe.benchmark.rebuilding.table`.
+
+    Raises
+    ------
+    ValueError
+        If a subject is in both corpora, or if two files have one name.
+    """
+    named, seen, unseen = _named(weights), Corpus(training), Corpus(held_out)
+    if both := sorted(set(seen.subject_of) & set(unseen.subject_of)):
+        raise ValueError(f"{held_out} is not held out: {listed(both, at_most=3)} are in {training} as well.")
     baselines = {
         "masked signal": leave_masked,
-        "rescaled bands": rescale_bands(fit_gains(Corpus(training), mask)),
+        "rescaled bands": rescale_bands(fit_gains(seen, mask)),
         "interpolation": interpolate,
     }
     experts = {}
-    for path in weights:
+    for name, path in named.items():
         rebuilds = [expert_rebuilds(expert) for expert in load_experts(path)]
-        name = path.parent.name if path.stem == "expert" else path.stem
         experts[name] = mean_of(rebuilds)
         if len(rebuilds) > 1:
             experts |= {f"{name}, expert {number}": rebuild for number, rebuild in enumerate(rebuilds, 1)}
-    errors = measure(Corpus(held_out), {**baselines, **experts}, mask)
+    errors = measure(unseen, {**baselines, **experts}, mask)
     return rebuilding_table(errors, tuple(baselines))
 
 
 def measure_probes(root: Path, weights: Sequence[Path]) -> Iterator[str]:
-    """Scores of linear probes on the held-out subjects of every task, as tables."""
+    """Score linear probes on the held-out subjects of every task.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of the data sets.
+    weights : sequence of Path
+        Files of experts.
+
+    Yields
+    ------
+    table : str
+        One per task, see `mne_specmoe.benchmark.probe.table`: random experts (mean of three seeds), band power, and
+        the experts of every file.
+    """
+    named = _named(weights)
     for task, load in TASKS.items():
         windows = load(root)
         features = {
             "random experts": [_features(windows.volts, None, seed) for seed in range(_N_RANDOM)],
             "band power": [band_power(windows.volts)],
         }
-        for path in weights:
-            name = path.parent.name if path.stem == "expert" else path.stem
-            features[name] = [_features(windows.volts, path)]
+        features |= {name: [_features(windows.volts, path)] for name, path in named.items()}
         yield probe_table(task, windows, compare(windows, features, "random experts"), "random experts")
+
+
+def _named(weights: Sequence[Path]) -> dict[str, Path]:
+    """Files of experts by name: that of the file, or of its folder where pretraining named the file."""
+    named = {path.resolve().parent.name if path.stem == "expert" else path.stem: path for path in weights}
+    if len(named) < len(weights):
+        raise ValueError(f"Files of experts must have different names in the table, got {listed(weights)}.")
+    return named
 
 
 def _features(volts: np.ndarray, weights: Path | None, seed: int = 0) -> np.ndarray:
@@ -100,7 +179,19 @@ def _features(volts: np.ndarray, weights: Path | None, seed: int = 0) -> np.ndar
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read the command line."""
+    """Run the benchmark from the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str | None
+        Arguments; None takes those of the process.
+    """
+    arguments = _parser().parse_args(argv)
+    arguments.run(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m mne_specmoe.benchmark.starter", description=__doc__)
     verbs = parser.add_subparsers(required=True)
     verb = verbs.add_parser("export", help="write recordings as FIF files")
@@ -113,17 +204,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     verb.add_argument("held_out", type=Path, metavar="HELD_OUT", help="corpus of held-out recordings")
     verb.add_argument("weights", type=Path, nargs="+", metavar="FILE", help="experts")
     verb.add_argument("--scope", choices=("shared", "local"), default="shared", help="of the mask")
-    verb.set_defaults(
-        run=lambda a: sys.stdout.write(
-            measure_rebuilding(a.training, a.held_out, a.weights, GaussianStftMask(scope=a.scope))
-        )
-    )
+    verb.set_defaults(run=_run_rebuild)
     verb = verbs.add_parser("probe", help="linear probes on held-out subjects")
     verb.add_argument("root", type=Path, metavar="DATA_ROOT", help="folder with eegmat/ and guinea_bissau/")
     verb.add_argument("weights", type=Path, nargs="+", metavar="FILE", help="experts")
-    verb.set_defaults(run=lambda a: [sys.stdout.write(table) for table in measure_probes(a.root, a.weights)])
-    arguments = parser.parse_args(argv)
-    arguments.run(arguments)
+    verb.set_defaults(run=_run_probe)
+    return parser
+
+
+def _run_rebuild(arguments: argparse.Namespace) -> None:
+    """Show errors."""
+    mask = GaussianStftMask(scope=arguments.scope)
+    sys.stdout.write(measure_rebuilding(arguments.training, arguments.held_out, arguments.weights, mask))
+
+
+def _run_probe(arguments: argparse.Namespace) -> None:
+    """Show scores, task by task."""
+    for text in measure_probes(arguments.root, arguments.weights):
+        sys.stdout.write(text)
 
 
 if __name__ == "__main__":

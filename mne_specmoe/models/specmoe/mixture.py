@@ -341,16 +341,19 @@ class ExpertSetConfig:
         Dropout probability.
     amplitude : {"absolute", "relative"}
         See `SpecHiNetConfig`.
+    residual : bool
+        See `SpecHiNetConfig`.
     """
 
     n_experts: int = 3
     layout: str = "channelwise"
     dropout: float = 0.2
     amplitude: str = "absolute"
+    residual: bool = False
 
     def __post_init__(self):
         check_number("n_experts", self.n_experts, minimum=1, integer=True)
-        SpecHiNetConfig(self.layout, self.dropout, self.amplitude)
+        SpecHiNetConfig(self.layout, self.dropout, self.amplitude, self.residual)
 
 
 class ExpertSet(nn.Module):
@@ -358,7 +361,7 @@ class ExpertSet(nn.Module):
 
     Parameters
     ----------
-    n_experts, layout, dropout, amplitude
+    n_experts, layout, dropout, amplitude, residual
         See `ExpertSetConfig`.
     experts : sequence of SpecHiNet | None
         Experts to use, all of one layout; the rest is theirs then. None: untrained ones.
@@ -378,23 +381,25 @@ class ExpertSet(nn.Module):
         *,
         dropout: float = 0.2,
         amplitude: str = "absolute",
+        residual: bool = False,
         experts: Sequence[SpecHiNet] | None = None,
     ):
         super().__init__()
         if experts is not None:
             n_experts, dropout = len(experts), experts[0].config.dropout
-            layout, amplitude = shared_setting("layout", experts), shared_setting("amplitude", experts)
-        self.config = ExpertSetConfig(n_experts, layout, dropout, amplitude)
+            layout, amplitude, residual = (shared_setting(n, experts) for n in ("layout", "amplitude", "residual"))
+        self.config = ExpertSetConfig(n_experts, layout, dropout, amplitude, residual)
         if experts is None:
-            experts = [SpecHiNet(layout, dropout=dropout, amplitude=amplitude) for _ in range(n_experts)]
+            options = {"dropout": dropout, "amplitude": amplitude, "residual": residual}
+            experts = [SpecHiNet(layout, **options) for _ in range(n_experts)]
         self.experts = nn.ModuleList(experts)
 
 
-def shared_setting(name: str, experts: Sequence[SpecHiNet | SpecHiNetEncoder]) -> str:
-    """The one layout, or amplitude, of all experts."""
+def shared_setting(name: str, experts: Sequence[SpecHiNet | SpecHiNetEncoder]) -> str | bool:
+    """The one layout, or amplitude, or other setting, of all experts."""
     values = {getattr(expert.config, name) for expert in experts}
     if len(values) != 1:
-        raise ValueError(f"experts must have one {name}, got {', '.join(sorted(values)) or 'no expert'}.")
+        raise ValueError(f"experts must have one {name}, got {', '.join(sorted(map(str, values))) or 'no expert'}.")
     return values.pop()
 
 

@@ -43,18 +43,24 @@ class SpecHiNetConfig:
     amplitude : {"absolute", "relative"}
         Whether the network sees the signals as they are, or divided by their root mean square over all channels and
         samples of a segment; what it rebuilds is multiplied by that again. Only in the channelwise layout.
+    residual : bool
+        Whether the decoder rebuilds what is missing, which is added to what the network sees, rather than the whole
+        signal. Encoders do not change. Only in the channelwise layout.
     """
 
     layout: str = "channelwise"
     dropout: float = 0.2
     amplitude: str = "absolute"
+    residual: bool = False
 
     def __post_init__(self):
         check_option("layout", self.layout, LAYOUTS)
         check_number("dropout", self.dropout, minimum=0.0, maximum=0.999)
         check_option("amplitude", self.amplitude, AMPLITUDES)
-        if self.layout == "published" and self.amplitude != "absolute":
-            raise ValueError("layout='published' takes signals as they are: it needs amplitude='absolute'.")
+        if self.layout == "published" and (self.amplitude != "absolute" or self.residual):
+            raise ValueError(
+                "layout='published' has the published arithmetic: it needs amplitude='absolute' and residual=False."
+            )
 
 
 class Reconstruction(NamedTuple):
@@ -486,6 +492,8 @@ class SpecHiNet(nn.Module):
         Dropout probability.
     amplitude : {"absolute", "relative"}
         See `SpecHiNetConfig`.
+    residual : bool
+        See `SpecHiNetConfig`.
 
     Notes
     -----
@@ -503,9 +511,16 @@ class SpecHiNet(nn.Module):
 
     embed_dim = EMBED_DIM
 
-    def __init__(self, layout: str = "channelwise", *, dropout: float = 0.2, amplitude: str = "absolute"):
+    def __init__(
+        self,
+        layout: str = "channelwise",
+        *,
+        dropout: float = 0.2,
+        amplitude: str = "absolute",
+        residual: bool = False,
+    ):
         super().__init__()
-        self.config = SpecHiNetConfig(layout=layout, dropout=dropout, amplitude=amplitude)
+        self.config = SpecHiNetConfig(layout=layout, dropout=dropout, amplitude=amplitude, residual=residual)
         self.encoder = SpecHiNetEncoder(self.config)
         self.decoder = SpecHiNetDecoder(self.config)
 
@@ -538,5 +553,8 @@ class SpecHiNet(nn.Module):
         amplitude = root_mean_square(x) if self.config.amplitude == "relative" else None
         padded, positions = self.encoder.pad(x if amplitude is None else x / amplitude, positions)
         output = self.decoder(self.encoder.stages(padded, positions), len(x))
-        output = output._replace(short=output.short[..., :n_times], long=output.long[..., :n_times])
+        short, long = output.short[..., :n_times], output.long[..., :n_times]
+        if self.config.residual:
+            short, long = (part + padded[..., :n_times] for part in (short, long))
+        output = output._replace(short=short, long=long)
         return output if amplitude is None else Reconstruction(*(part * amplitude for part in output))
