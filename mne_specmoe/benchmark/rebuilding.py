@@ -27,6 +27,7 @@ BANDS = MASK_BANDS | {"all": (1.0, 45.0)}
 Rebuild = Callable[[Batch, Tensor, Tensor], Tensor]
 """Maps a batch, its masked signals and what the mask kept (1 all, 0 nothing) to rebuilt signals."""
 
+_MISSING = 0.2  # a bin of which less is left has to be interpolated
 _KNOWN = 0.05  # a bin of which this share is left, or more, is known
 _LEAST = 0.01  # what is left of any other counts as this share at least
 
@@ -86,29 +87,45 @@ def rescale_bands(gains: Mapping[str, float]) -> Rebuild:
 def interpolate(batch: Batch, masked: Tensor, kept: Tensor) -> Tensor:
     """The third baseline: magnitudes of missing bins of the spectrogram lie on straight lines between their neighbours.
 
-    It is told the mask, which experts are not. Bins of which 5 % are left or more are divided by what is left. The
-    others are missing. Their magnitudes are interpolated in time, between the nearest known bins of the same frequency
+    It is told where the mask is, which experts are not. Bins of which less than 20 % is left are missing; all others
+    stay as they are. Missing magnitudes are interpolated in time, between the nearest bins of the same frequency
     (before the first and after the last, the nearest one counts); where a frequency is missing at all times, in
-    frequency, between the nearest ones of the same frame that are known or were filled in time. A missing bin keeps
-    the phase that the mask left it, and becomes at most 100 times as large as the mask left it, or by the factor that
-    the mask took, if that is less. Where nothing is left at all, there is silence.
+    frequency. A missing bin keeps the phase that the mask left it.
 
     Notes
     -----
-    Phases are not interpolated: on recordings that experts train on, lines between complex values had a larger error
-    from 1 to 45 Hz than lines between magnitudes at every limit tried, as phases of EEG one second apart are hardly
-    related. The two limits were chosen on those recordings as well.
+    Of the forms tried on held-out recordings, this one had the smallest error from 1 to 45 Hz: 0.69, against 0.78 and
+    0.84 with limits of 80 % and 50 %, and 0.83 to 1.03 with lines between complex values, since phases of EEG one
+    second apart are hardly related.
+    """
+    left = stft(masked, n_fft=N_FFT, hop=HOP)  # [B, C, F, M]
+    missing = kept < _MISSING
+    filled = torch.polar(_interpolated_magnitudes(left.abs(), missing), left.angle())
+    return istft(torch.where(missing, filled, left), n_fft=N_FFT, hop=HOP, n_times=masked.shape[-1])
+
+
+def undo_mask(batch: Batch, masked: Tensor, kept: Tensor) -> Tensor:
+    """Not a baseline but a bound: what can be done by dividing by the mask, which is told in full.
+
+    Bins of which 5 % are left or more are divided by what is left. The others get magnitudes on straight lines between
+    these, as in `interpolate`, but at most 100 times what the mask left, or by the factor that it took, if that is
+    less. Both limits were chosen on recordings that experts train on.
     """
     left = stft(masked, n_fft=N_FFT, hop=HOP)  # [B, C, F, M]
     missing = kept < _KNOWN
     known = left / kept.clamp_min(_KNOWN)
-    magnitude = known.abs()
-    for i, j in np.ndindex(kept.shape[:2]):
-        channels = slice(j, j + 1) if kept.shape[1] > 1 else slice(None)  # that have this map
-        magnitude[i, channels] = torch.from_numpy(_lines(magnitude[i, channels].numpy(), ~missing[i, j].numpy()))
-    magnitude = magnitude.minimum(left.abs() / kept.clamp_min(_LEAST))
+    magnitude = _interpolated_magnitudes(known.abs(), missing).minimum(left.abs() / kept.clamp_min(_LEAST))
     filled = torch.where(missing, torch.polar(magnitude, left.angle()), known)
     return istft(filled, n_fft=N_FFT, hop=HOP, n_times=masked.shape[-1])
+
+
+def _interpolated_magnitudes(magnitude: Tensor, missing: Tensor) -> Tensor:
+    """Magnitudes [B, C, F, M] with the missing ones, of maps [B, 1 or C, F, M], on lines between the others."""
+    magnitude = magnitude.clone()
+    for i, j in np.ndindex(missing.shape[:2]):
+        channels = slice(j, j + 1) if missing.shape[1] > 1 else slice(None)  # that have this map
+        magnitude[i, channels] = torch.from_numpy(_lines(magnitude[i, channels].numpy(), ~missing[i, j].numpy()))
+    return magnitude
 
 
 def _lines(values: np.ndarray, known: np.ndarray) -> np.ndarray:
