@@ -126,7 +126,7 @@ def test_rebuild_shows_all_experts_and_baselines(corpora, weights, capsys, scope
     assert [row for row in rows[3:9] if row] == [*baselines, *experts[:2]]
     for expert in experts:
         assert expert in rows
-        assert rows[rows.index(f"{expert}, difference to") + 1 :][:3] == list(baselines)
+        assert rows[rows.index(f"{expert}, difference to") + 1 :][:4] == list(baselines)
     assert all(band in text for band in BANDS)
 
 
