@@ -74,7 +74,7 @@ def stft(x: Tensor, *, n_fft: int, hop: int) -> Tensor:
     return torch.fft.rfft(frames).transpose(-1, -2)
 
 
-def istft(z: Tensor, *, n_fft: int, hop: int, n_times: int) -> Tensor:
+def istft(z: Tensor, *, n_fft: int, hop: int, n_times: int, out: Tensor | None = None) -> Tensor:
     """Inverse of `stft`, as in `scipy.signal.istft`.
 
     Of all signals, the one whose transform comes closest to `z`: frames are weighted by the window, added up and
@@ -88,6 +88,8 @@ def istft(z: Tensor, *, n_fft: int, hop: int, n_times: int) -> Tensor:
         As for `stft`.
     n_times : int
         Length of the signal that `z` came from; the padding beyond it is cut off.
+    out : Tensor, shape (..., n_times), optional
+        Where to write the result; without gradients only.
 
     Returns
     -------
@@ -105,8 +107,10 @@ def istft(z: Tensor, *, n_fft: int, hop: int, n_times: int) -> Tensor:
             f"z must end with {expected} frequencies and frames for n_times={n_times}, got {tuple(z.shape[-2:])}."
         )
     frames = torch.fft.irfft(z.transpose(-1, -2), n_fft)
+    if 2 * hop == n_fft and out is not None and n_times % hop == 0:
+        return _add_halves(frames, out.unflatten(-1, (-1, hop)))
     added = _add_halves(frames) if 2 * hop == n_fft else _add_overlapping(frames, hop)
-    return added[..., :n_times]
+    return added[..., :n_times] if out is None else out.copy_(added[..., :n_times])
 
 
 def n_frames(n_times: int, *, n_fft: int, hop: int) -> int:
@@ -153,11 +157,11 @@ def _halved_frames(halves: Tensor, window: Tensor) -> Tensor:
     return frames
 
 
-def _add_halves(frames: Tensor) -> Tensor:
+def _add_halves(frames: Tensor, out: Tensor | None = None) -> Tensor:
     """`_add_overlapping` where every sample lies in two frames, the usual case: fewer passes over the data."""
     n_fft = frames.shape[-1]
     first, second = _inverse_window(n_fft, frames.dtype, frames.device).split(n_fft // 2)
-    added = frames[..., :-1, n_fft // 2 :] * second
+    added = torch.mul(frames[..., :-1, n_fft // 2 :], second, out=out)
     return added.addcmul_(frames[..., 1:, : n_fft // 2], first).flatten(-2)
 
 

@@ -349,12 +349,12 @@ class GaussianStftMask:
         """
         _check_map(x, map)
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        if x.device.type != "cpu":
+        if x.device.type != "cpu" or (torch.is_grad_enabled() and (x.requires_grad or map.requires_grad)):
             return _weigh(wide, map).to(x.dtype)
-        masked = torch.empty_like(wide)
+        masked = torch.empty_like(wide, memory_format=torch.contiguous_format)
         n = max(1, _BLOCK_SIGNALS // x.shape[1])
         for i in range(0, len(x), n):
-            masked[i : i + n] = _weigh(wide[i : i + n], map[i : i + n])
+            _weigh(wide[i : i + n], map[i : i + n], masked[i : i + n])
         return masked.to(x.dtype)
 
     def _draw_streams(self, streams: np.ndarray, n_times: int, device: torch.device | str | None) -> Tensor:
@@ -436,9 +436,10 @@ class GaussianStftMask:
 
     def _first_enough(self, kept: np.ndarray) -> np.ndarray:
         """After how many bumps enough is removed; one more than there are where it never is."""
-        removed = np.pad(1 - kept, [(0, 0), (1, 0)])  # nothing before the first
-        enough = np.pad(removed >= self.config.ratio, [(0, 0), (0, 1)], constant_values=True)
-        return enough.argmax(1)
+        if self.config.ratio == 0:
+            return np.zeros(len(kept), dtype=int)
+        enough = 1 - kept >= self.config.ratio
+        return np.where(enough.any(1), enough.argmax(1), kept.shape[1]) + 1
 
 
 _BAND_EDGES = np.array(list(BANDS.values()))
@@ -491,10 +492,10 @@ def _one_by_one(chosen: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np
         yield rows, places[rows, turn], places[rows, turn + 1]
 
 
-def _weigh(x: Tensor, map: Tensor) -> Tensor:
+def _weigh(x: Tensor, map: Tensor, out: Tensor | None = None) -> Tensor:
     """Multiply the transform of x by a map."""
     z = stft(x, n_fft=N_FFT, hop=HOP).mul_(map)
-    return istft(z, n_fft=N_FFT, hop=HOP, n_times=x.shape[-1])
+    return istft(z, n_fft=N_FFT, hop=HOP, n_times=x.shape[-1], out=out)
 
 
 def _to_device(array: np.ndarray, device: torch.device | str | None) -> Tensor:
