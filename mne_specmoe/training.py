@@ -318,19 +318,19 @@ class _Run:
         for number, (batch, weight) in enumerate(parts, 1):
             last = number == len(parts)
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
-                loss, terms = self._forward(batch, share)
+                loss, terms = self._forward(self.model, batch, share)
                 scale = weight / len(parts)
                 self.accelerator.backward(loss * scale)
             for name, value in {"loss": loss.detach(), **terms}.items():
                 totals[name] = totals.get(name, 0.0) + value * scale
         return totals
 
-    def _forward(self, batch: Batch, share: float) -> tuple[Tensor, dict[str, Tensor]]:
+    def _forward(self, model: nn.Module, batch: Batch, share: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss and terms of one batch, on the device and in the precision of the run."""
         device = self.accelerator.device
         batch = Batch(*(part.to(device, non_blocking=True) if isinstance(part, Tensor) else part for part in batch))
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bf16"):
-            return self.model(batch, progress=share)
+            return model(batch, progress=share)
 
     def _skip(self, buffers: list[Tensor]) -> None:
         """Count a step without a finite loss and undo what it did to running statistics."""
@@ -356,11 +356,7 @@ class _Run:
         n_segments = torch.zeros((), device=self.accelerator.device)
         for batch, _ in loader:
             # Not through DDP, which would wait for a backward pass.
-            model, self.model = self.model, self.objective
-            try:
-                loss, terms = self._forward(Batch(*batch), 1.0)
-            finally:
-                self.model = model
+            loss, terms = self._forward(self.objective, Batch(*batch), 1.0)
             for name, value in {"loss": loss, **terms}.items():
                 totals[name] = totals.get(name, 0.0) + value * len(batch.x)
             n_segments += len(batch.x)

@@ -574,9 +574,7 @@ def _gate_channels(
     """Names of the gates' channels, and their info if all have a place on the head."""
     info = measurement_info(epochs)
     if info is not None:
-        names = (
-            [info["ch_names"][pick] for pick in mne.pick_types(info, eeg=True, exclude=[])] if names is None else names
-        )
+        names = _eeg_names(info) if names is None else names
         if len(names) != n_channels:
             raise ValueError(f"gate has {n_channels} channels, but the Epochs have {len(names)} EEG channels.")
         info = mne.pick_info(info, mne.pick_channels(info["ch_names"], names, ordered=True))

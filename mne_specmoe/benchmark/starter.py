@@ -1,8 +1,7 @@
 """The starter experts: the recordings that they were trained on, and how they are judged.
 
 ``export`` writes the recordings as FIF files, which ``mne-specmoe corpus build`` takes; ``rebuild`` measures how well
-experts rebuild held-out recordings, ``probe`` what a linear model reads from their features. The model card in
-``mne_specmoe/weights`` has all commands.
+experts rebuild held-out recordings, ``probe`` what a linear model reads from their features.
 """
 
 import argparse

@@ -24,7 +24,7 @@ UNITS = {"V": 1.0, "mV": 1e-3, "uV": 1e-6, "µV": 1e-6, "μV": 1e-6}  # both mic
 
 _LARGEST_VOLTS = 1e30  # times 1e4 still fits float32
 _SCAN_VALUES = 2**20  # values looked at in one go by the checks
-_PLAUSIBLE_UV = (0.2, 1000.0)  # see check_amplitude
+PLAUSIBLE_UV = (0.2, 1000.0)  # see check_amplitude
 _AMPLITUDE_EPOCHS = 64
 Block = np.ndarray | torch.Tensor | mne.BaseEpochs
 
@@ -242,7 +242,7 @@ def check_amplitude(reader: EpochsReader) -> None:
         The amplitude is outside that range, or every channel is constant.
     """
     amplitude = amplitude_uv(reader)
-    low, high = _PLAUSIBLE_UV
+    low, high = PLAUSIBLE_UV
     if low <= amplitude <= high:
         return
     if amplitude == 0:

@@ -10,11 +10,11 @@ import numpy as np
 
 from mne_specmoe._validation import check_number, check_option, listed
 from mne_specmoe.data.preprocessing import plain_name, prepare_raw, site_name
+from mne_specmoe.data.recordings import PLAUSIBLE_UV
 
 _LARGEST = 32767  # of an int16
 _FLAT_UV = 0.05  # standard deviation of a channel below which a segment of it counts as flat
 _CLIPPED_SHARE = 0.1  # of a segment's samples at an extreme of the recording
-_PLAUSIBLE_UV = (0.2, 1000.0)  # median standard deviation of EEG, as in data.recordings
 
 
 @dataclass(frozen=True)
@@ -359,7 +359,7 @@ def _why_none(dropped: Mapping[str, int], amplitude_uv: float) -> str:
 
 def is_plausible(amplitude_uv: float) -> bool:
     """Tell if a recording can be EEG in the unit that it states; a constant one can."""
-    return amplitude_uv == 0 or _PLAUSIBLE_UV[0] <= amplitude_uv <= _PLAUSIBLE_UV[1]
+    return amplitude_uv == 0 or PLAUSIBLE_UV[0] <= amplitude_uv <= PLAUSIBLE_UV[1]
 
 
 def _quantise(uv: np.ndarray, slots: np.ndarray, n_times: int) -> tuple[np.ndarray, np.ndarray]:
