@@ -51,7 +51,7 @@ def assemble(
     CheckpointError
         If a run is not finished, or a file holds no single expert.
     ValueError
-        If the experts have different layouts, amplitudes or residuals, or two are the same.
+        If the experts have different layouts, amplitudes or decoders, or two are the same.
     """
     if not runs:
         raise ValueError("There is nothing to assemble; give at least one run.")
@@ -152,7 +152,7 @@ def _weights_of(run: Path) -> Path:
 
 def _check_distinct(paths: Sequence[Path], experts: Sequence[SpecHiNet]) -> None:
     """Raise unless the experts are of one kind and differ from one another."""
-    for name in ("layout", "amplitude", "residual"):
+    for name in ("layout", "amplitude", "decoder"):
         shared_setting(name, experts)
     for i, first in enumerate(experts):
         for j in range(i):

@@ -197,7 +197,7 @@ def _add_pretrain(verbs, *, with_configs: bool) -> None:
     add("--layout", choices=("channelwise", "published"), default="channelwise", help="arithmetic of the network")
     add("--dropout", type=float, default=0.2, help="dropout probability")
     add("--amplitude", choices=("absolute", "relative"), default="absolute", help="what the network sees of it")
-    add("--residual", action="store_true", help="let the decoder rebuild only what is missing")
+    add("--decoder", choices=("signal", "gains"), default="signal", help="what the decoder puts out")
     add("--spectral-weight", type=float, default=0.02, help="weight of the loss's spectral term")
     add("--max-channels", type=int, help="channels of a segment to train on, drawn anew for every batch (all)")
     add("--n-epochs", type=float, help="passes over the data, in place of --max-steps (the paper's 50 without both)")
@@ -256,7 +256,7 @@ def _pretrain(arguments: argparse.Namespace) -> int:
         layout=arguments.layout,
         dropout=arguments.dropout,
         amplitude=arguments.amplitude,
-        residual=arguments.residual,
+        decoder=arguments.decoder,
         spectral_weight=arguments.spectral_weight,
         max_channels=arguments.max_channels,
         mask=MaskConfig(**_config(arguments, MaskConfig, prefix="mask_")),

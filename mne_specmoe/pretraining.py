@@ -62,7 +62,7 @@ def pretrain(
     layout: str = "channelwise",
     dropout: float = 0.2,
     amplitude: str = "absolute",
-    residual: bool = False,
+    decoder: str = "signal",
     mask: MaskConfig | None = None,
     spectral_weight: float = 0.02,
     max_channels: int | None = None,
@@ -91,8 +91,8 @@ def pretrain(
     amplitude : {"absolute", "relative"}
         Whether the network sees the amplitude of a segment; see `SpecHiNetConfig`. Small batches of recordings that
         differ in amplitude train far better with ``"relative"``, since batch normalisation hides the difference.
-    residual : bool
-        Whether the decoder rebuilds only what is missing; see `SpecHiNetConfig`.
+    decoder : {"signal", "gains"}
+        What the decoder puts out; see `SpecHiNetConfig`. ``"gains"`` rebuilds better, and learns faster.
     mask : MaskConfig | None
         What is hidden from the network. None: as in the paper.
     spectral_weight : float
@@ -135,7 +135,7 @@ def pretrain(
     with accelerator.main_process_first():  # which writes the partition down, the others read it
         segments = choose_segments(corpus, subset, partition_by, validation)
     config = _training_config(training, n_epochs, len(segments.training))
-    network = _untrained(config.seed, layout, dropout=dropout, amplitude=amplitude, residual=residual)
+    network = _untrained(config.seed, layout, dropout=dropout, amplitude=amplitude, decoder=decoder)
     mask = GaussianStftMask(**asdict(mask or MaskConfig()))
     objective = ReconstructionObjective(network, mask=mask, spectral_weight=spectral_weight)
     settings = {

@@ -26,7 +26,7 @@ LAYERS = (
     ("data.sliceable", "data.synthetic", "data.sources", "data.segments", "data.batches", "data.windows"),
     ("data.build",),
     ("models.specmoe.masking", "models.brainrvq.masking"),
-    ("models.brainrvq.tokenizer",),
+    ("models.specmoe.gains", "models.brainrvq.tokenizer"),
     ("models.specmoe.network", "models.brainrvq.network"),
     ("models.specmoe.mixture",),
     ("models.specmoe.published", "models.brainrvq.published"),

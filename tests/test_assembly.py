@@ -135,7 +135,7 @@ def test_description_of_our_file(tmp_path, runs):
         "layout": "channelwise",
         "dropout": 0.2,
         "amplitude": "absolute",
-        "residual": False,
+        "decoder": "signal",
     }
     assert description["sha256"] == sha256(path)
     assert "not stated" in description["licence"]

@@ -121,7 +121,7 @@ def test_the_header_says_what_the_file_holds(tmp_path):
     path = save_expert(expert(dropout=0.1), tmp_path / "e", training={"steps": 7})
     header = read_header(str(path))
     assert header.architecture == "specmoe-expert"
-    assert header.config == {"layout": "channelwise", "dropout": 0.1, "amplitude": "absolute", "residual": False}
+    assert header.config == {"layout": "channelwise", "dropout": 0.1, "amplitude": "absolute", "decoder": "signal"}
     assert header.training == {"steps": 7}
     assert header.format_version == FORMAT_VERSION
     assert header.package_version

@@ -182,11 +182,11 @@ def test_a_montage_of_one_channel_trains(tmp_path):
 
 
 def test_relative_amplitudes_and_few_channels_are_settings_of_a_run(tmp_path, corpus):
-    options = {"amplitude": "relative", "residual": True, "max_channels": 2, "spectral_weight": 0.002}
+    options = {"amplitude": "relative", "decoder": "gains", "max_channels": 2, "spectral_weight": 0.002}
     result = pretrain(corpus, tmp_path / "run", **options, training=SHORT, housekeeping=QUIET)
     assert load_expert(result.path).config.amplitude == "relative"
     assert {name: {**result.settings, **result.settings["model"]}[name] for name in options} == options
-    with pytest.raises(ValueError, match=r"max_channels was 2, now None; model.residual was True, now False"):
+    with pytest.raises(ValueError, match=r"max_channels was 2, now None; model.decoder was 'gains', now 'signal'"):
         pretrain(
             corpus,
             tmp_path / "run",

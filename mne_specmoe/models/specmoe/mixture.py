@@ -341,7 +341,7 @@ class ExpertSetConfig:
         Dropout probability.
     amplitude : {"absolute", "relative"}
         See `SpecHiNetConfig`.
-    residual : bool
+    decoder : {"signal", "gains"}
         See `SpecHiNetConfig`.
     """
 
@@ -349,11 +349,11 @@ class ExpertSetConfig:
     layout: str = "channelwise"
     dropout: float = 0.2
     amplitude: str = "absolute"
-    residual: bool = False
+    decoder: str = "signal"
 
     def __post_init__(self):
         check_number("n_experts", self.n_experts, minimum=1, integer=True)
-        SpecHiNetConfig(self.layout, self.dropout, self.amplitude, self.residual)
+        SpecHiNetConfig(self.layout, self.dropout, self.amplitude, self.decoder)
 
 
 class ExpertSet(nn.Module):
@@ -361,7 +361,7 @@ class ExpertSet(nn.Module):
 
     Parameters
     ----------
-    n_experts, layout, dropout, amplitude, residual
+    n_experts, layout, dropout, amplitude, decoder
         See `ExpertSetConfig`.
     experts : sequence of SpecHiNet | None
         Experts to use, all of one layout; the rest is theirs then. None: untrained ones.
@@ -381,16 +381,16 @@ class ExpertSet(nn.Module):
         *,
         dropout: float = 0.2,
         amplitude: str = "absolute",
-        residual: bool = False,
+        decoder: str = "signal",
         experts: Sequence[SpecHiNet] | None = None,
     ):
         super().__init__()
         if experts is not None:
             n_experts, dropout = len(experts), experts[0].config.dropout
-            layout, amplitude, residual = (shared_setting(n, experts) for n in ("layout", "amplitude", "residual"))
-        self.config = ExpertSetConfig(n_experts, layout, dropout, amplitude, residual)
+            layout, amplitude, decoder = (shared_setting(n, experts) for n in ("layout", "amplitude", "decoder"))
+        self.config = ExpertSetConfig(n_experts, layout, dropout, amplitude, decoder)
         if experts is None:
-            options = {"dropout": dropout, "amplitude": amplitude, "residual": residual}
+            options = {"dropout": dropout, "amplitude": amplitude, "decoder": decoder}
             experts = [SpecHiNet(layout, **options) for _ in range(n_experts)]
         self.experts = nn.ModuleList(experts)
 

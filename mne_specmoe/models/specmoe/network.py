@@ -17,12 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mne_specmoe._validation import check_number, check_option
+from mne_specmoe.models.specmoe.gains import SpectralGains
 from mne_specmoe.nn.attention import query_normalised_attention, rotary_factors, rotate
 from mne_specmoe.nn.layers import ConvNormAct, Dropout, MaxPool1d, PhaseConvTranspose1d, SameConv1d, SampleStdLayerNorm
 from mne_specmoe.signal.canonical import pad
 
 LAYOUTS = ("channelwise", "published")
 AMPLITUDES = ("absolute", "relative")
+DECODERS = ("signal", "gains")
 EMBED_DIM = 128
 N_HEADS = 8
 MIN_SAMPLES = 360  # the kernels need so many, per series
@@ -43,23 +45,25 @@ class SpecHiNetConfig:
     amplitude : {"absolute", "relative"}
         Whether the network sees the signals as they are, or divided by their root mean square over all channels and
         samples of a segment; what it rebuilds is multiplied by that again. Only in the channelwise layout.
-    residual : bool
-        Whether the decoder rebuilds what is missing, which is added to what the network sees, rather than the whole
-        signal. Encoders do not change. Only in the channelwise layout.
+    decoder : {"signal", "gains"}
+        What the decoder puts out: the rebuilt signal; or, only in the channelwise layout, what is missing, which is
+        added to what the network sees: a signal, and the spectrogram of what it sees times gains (`SpectralGains`).
+        Encoders are the same.
     """
 
     layout: str = "channelwise"
     dropout: float = 0.2
     amplitude: str = "absolute"
-    residual: bool = False
+    decoder: str = "signal"
 
     def __post_init__(self):
         check_option("layout", self.layout, LAYOUTS)
         check_number("dropout", self.dropout, minimum=0.0, maximum=0.999)
         check_option("amplitude", self.amplitude, AMPLITUDES)
-        if self.layout == "published" and (self.amplitude != "absolute" or self.residual):
+        check_option("decoder", self.decoder, DECODERS)
+        if self.layout == "published" and (self.amplitude, self.decoder) != ("absolute", "signal"):
             raise ValueError(
-                "layout='published' has the published arithmetic: it needs amplitude='absolute' and residual=False."
+                "layout='published' has the published arithmetic: it needs amplitude='absolute' and decoder='signal'."
             )
 
 
@@ -429,6 +433,7 @@ class SpecHiNetDecoder(nn.Module):
 
     def __init__(self, config: SpecHiNetConfig):
         super().__init__()
+        self.config = config
         p_drop = config.dropout
         n_aux = 19 if config.layout == "published" else 1
         self.up1 = _up1(p_drop)
@@ -437,10 +442,13 @@ class SpecHiNetDecoder(nn.Module):
         self.up3 = _up3(p_drop)
         self.aux_up1 = nn.Linear(64, n_aux)
         self.aux_up2 = nn.Linear(64, n_aux)
+        self.gains_short = SpectralGains(64) if config.decoder == "gains" else None
+        self.gains_long = SpectralGains(64) if config.decoder == "gains" else None
         self.apply(initialise)
 
-    def forward(self, stages: _Stages, n_batch: int) -> Reconstruction:
-        """Rebuild [B, C, T] from what the encoder computed."""
+    def forward(self, stages: _Stages, x: Tensor) -> Reconstruction:
+        """Rebuild the padded x [B, C, T] from what the encoder computed of it."""
+        seen, n_batch = x, len(x)
         n_groups, _, n_rows, _ = stages.first.shape
         x = torch.cat([stages.embedding, stages.third], 1)  # [G, 256, R, L2]
         x = _join(*self.up1.halves(x), n_rows)  # [G, 64, R, L1]
@@ -449,9 +457,13 @@ class SpecHiNetDecoder(nn.Module):
         x = torch.cat([_grid(tokens, n_groups, n_rows), stages.second], 1)
         x = _join(*self.up2.halves(x), n_rows)  # [G, 64, R, 2n]
         aux_up2 = self._auxiliary(self.aux_up2, _tokens(x, n_batch), n_groups // n_batch)
+        features = x.flatten(2).chunk(2, -1)  # each branch: [G, 64, R·n]
         x = torch.cat([x, stages.first], 1)
-        short, long = (y.view(n_batch, n_rows * n_groups // n_batch, -1) for y in self.up3.halves(x))
-        return Reconstruction(short, long, aux_up1, aux_up2)
+        rebuilt = [y.view(n_batch, n_rows * n_groups // n_batch, -1) for y in self.up3.halves(x)]
+        if self.config.decoder == "gains":
+            for i, gains in enumerate((self.gains_short, self.gains_long)):
+                rebuilt[i] = seen + rebuilt[i] + gains(features[i], seen)
+        return Reconstruction(*rebuilt, aux_up1, aux_up2)
 
     @staticmethod
     def _auxiliary(head: nn.Linear, tokens: Tensor, n_groups: int) -> Tensor:
@@ -492,7 +504,7 @@ class SpecHiNet(nn.Module):
         Dropout probability.
     amplitude : {"absolute", "relative"}
         See `SpecHiNetConfig`.
-    residual : bool
+    decoder : {"signal", "gains"}
         See `SpecHiNetConfig`.
 
     Notes
@@ -517,10 +529,10 @@ class SpecHiNet(nn.Module):
         *,
         dropout: float = 0.2,
         amplitude: str = "absolute",
-        residual: bool = False,
+        decoder: str = "signal",
     ):
         super().__init__()
-        self.config = SpecHiNetConfig(layout=layout, dropout=dropout, amplitude=amplitude, residual=residual)
+        self.config = SpecHiNetConfig(layout=layout, dropout=dropout, amplitude=amplitude, decoder=decoder)
         self.encoder = SpecHiNetEncoder(self.config)
         self.decoder = SpecHiNetDecoder(self.config)
 
@@ -552,9 +564,6 @@ class SpecHiNet(nn.Module):
         n_times = x.shape[-1]
         amplitude = root_mean_square(x) if self.config.amplitude == "relative" else None
         padded, positions = self.encoder.pad(x if amplitude is None else x / amplitude, positions)
-        output = self.decoder(self.encoder.stages(padded, positions), len(x))
-        short, long = output.short[..., :n_times], output.long[..., :n_times]
-        if self.config.residual:
-            short, long = (part + padded[..., :n_times] for part in (short, long))
-        output = output._replace(short=short, long=long)
+        output = self.decoder(self.encoder.stages(padded, positions), padded)
+        output = output._replace(short=output.short[..., :n_times], long=output.long[..., :n_times])
         return output if amplitude is None else Reconstruction(*(part * amplitude for part in output))

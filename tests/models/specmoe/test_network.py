@@ -373,17 +373,7 @@ def test_a_flat_segment_has_finite_relative_embeddings():
     assert relative().encode(torch.zeros(1, 2, 720)).isfinite().all()
 
 
-@pytest.mark.parametrize("options", [{"amplitude": "relative"}, {"residual": True}])
+@pytest.mark.parametrize("options", [{"amplitude": "relative"}, {"decoder": "gains"}])
 def test_the_published_layout_is_as_published(options):
-    with pytest.raises(ValueError, match="amplitude='absolute' and residual=False"):
+    with pytest.raises(ValueError, match="amplitude='absolute' and decoder='signal'"):
         SpecHiNet("published", **options)
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("amplitude", ["absolute", "relative"])
-def test_a_residual_expert_adds_to_what_it_sees(amplitude):
-    x = eeg(1, 3, 500)  # padded to 600
-    whole, rest = (lively("channelwise", amplitude=amplitude, residual=residual)(x) for residual in (False, True))
-    torch.testing.assert_close(rest.short, whole.short + x)
-    torch.testing.assert_close(rest.long, whole.long + x)
-    torch.testing.assert_close(rest.aux_up1, whole.aux_up1)
