@@ -39,6 +39,7 @@ LAYERS = (
     ("features", "benchmark.tasks", "benchmark.peers"),
     ("benchmark.run", "benchmark.plain", "benchmark.recordings", "benchmark.intervals", "benchmark.gauges"),
     ("benchmark.speed_parts", "benchmark.rebuilding", "benchmark.probe"),
+    ("benchmark.gates",),
     ("benchmark.speed", "benchmark.starter"),
     ("cli",),
 )

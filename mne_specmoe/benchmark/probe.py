@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mne_specmoe.benchmark.intervals import Interval, bootstrap
-from mne_specmoe.benchmark.recordings import HELD_OUT, StoredRecording, stored_recordings
+from mne_specmoe.benchmark.recordings import StoredRecording, chosen_recordings
 from mne_specmoe.signal.canonical import SFREQ
 
 _WINDOW_SECONDS = 4.0
@@ -43,25 +43,25 @@ class Windows(NamedTuple):
     per_subject: bool
 
 
-def eegmat(root: Path) -> Windows:
-    """Rest against mental arithmetic, 4 s, in the subjects that no starter expert saw."""
-    parts = [_eegmat_windows(recording) for recording in _held_out(root, "eegmat")]
+def eegmat(root: Path, *, held_out: bool = True) -> Windows:
+    """Rest against mental arithmetic, 4 s, in the subjects that no starter expert saw, or in all others."""
+    parts = [_eegmat_windows(recording) for recording in chosen_recordings(root, "eegmat", held_out=held_out)]
     return _joined(parts, per_subject=False)
 
 
-def guinea_bissau(root: Path) -> Windows:
-    """Patients with epilepsy against controls at rest, 4 s, in the subjects that no starter expert saw.
+def guinea_bissau(root: Path, *, held_out: bool = True) -> Windows:
+    """Patients with epilepsy against controls at rest, 4 s, in subjects that no starter expert saw, or all others.
 
     Patients and controls were partly recorded on different days, which a model can pick up instead of the disease.
     """
     parts = []
-    for recording in _held_out(root, "guinea_bissau"):
+    for recording in chosen_recordings(root, "guinea_bissau", held_out=held_out):
         volts = np.concatenate([_cut(x, _side_by_side(x.shape[1])) for x in recording.prepared()])
         parts.append((volts, np.full(len(volts), int(recording.arrays()["labels"])), recording.subject))
     return _joined(parts, per_subject=True)
 
 
-TASKS: dict[str, Callable[[Path], Windows]] = {"eegmat": eegmat, "guinea_bissau": guinea_bissau}
+TASKS: dict[str, Callable[..., Windows]] = {"eegmat": eegmat, "guinea_bissau": guinea_bissau}
 
 
 def band_power(volts: np.ndarray) -> np.ndarray:
@@ -187,11 +187,6 @@ def _right(model: GridSearchCV, features: np.ndarray, y: np.ndarray, *, vote: bo
         return float(np.mean([hits[y == label].mean() for label in np.unique(y)]))
     mean = model.predict_proba(features).mean(0)
     return float(model.classes_[mean.argmax()] == y[0])
-
-
-def _held_out(root: Path, dataset: str) -> list[StoredRecording]:
-    """Recordings of the subjects kept for evaluation."""
-    return [recording for recording in stored_recordings(root, dataset) if recording.subject in HELD_OUT[dataset]]
 
 
 def _eegmat_windows(recording: StoredRecording) -> tuple[np.ndarray, np.ndarray, str]:

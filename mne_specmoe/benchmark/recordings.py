@@ -86,6 +86,12 @@ class StoredRecording:
         return json.loads(str(self.arrays()["meta"]))
 
 
+def chosen_recordings(root: Path, dataset: str, *, held_out: bool) -> list[StoredRecording]:
+    """The recordings of the subjects that evaluation uses, or all others of a data set, which the starter may see."""
+    recordings = stored_recordings(root, dataset)
+    return [recording for recording in recordings if (recording.subject in HELD_OUT[dataset]) == held_out]
+
+
 def stored_recordings(root: Path, dataset: str) -> list[StoredRecording]:
     """List the recordings of one data set below a data root, in order of subjects."""
     folder = root / dataset

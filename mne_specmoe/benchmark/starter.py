@@ -1,7 +1,8 @@
 """The starter experts: the recordings that they were trained on, and how they are judged.
 
 ``export`` writes the recordings as FIF files, which ``mne-specmoe corpus build`` takes; ``rebuild`` measures how well
-experts rebuild held-out recordings, ``probe`` what a linear model reads from their features.
+experts rebuild held-out recordings, ``probe`` what a linear model reads from their features, ``gates`` what the gate of
+a classifier should read; ``average`` writes the expert whose weights are the mean of others'.
 """
 
 import argparse
@@ -9,13 +10,16 @@ import re
 import sys
 import warnings
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from mne_specmoe._validation import UntrainedWarning, listed
-from mne_specmoe.benchmark.probe import TASKS, band_power, compare
+from mne_specmoe.benchmark.gates import gate_scores
+from mne_specmoe.benchmark.intervals import bootstrap
+from mne_specmoe.benchmark.probe import TASKS, band_power, compare, eegmat
 from mne_specmoe.benchmark.probe import table as probe_table
 from mne_specmoe.benchmark.rebuilding import (
     expert_rebuilds,
@@ -28,26 +32,17 @@ from mne_specmoe.benchmark.rebuilding import (
     undo_mask,
 )
 from mne_specmoe.benchmark.rebuilding import table as rebuilding_table
-from mne_specmoe.benchmark.recordings import HELD_OUT, StoredRecording, stored_recordings
-from mne_specmoe.checkpoint import load_experts
+from mne_specmoe.benchmark.recordings import HELD_OUT, chosen_recordings
+from mne_specmoe.checkpoint import load_encoders, load_expert, load_experts, save_expert
 from mne_specmoe.data.corpus import Corpus
 from mne_specmoe.estimators.specmoe import SpecMoEFeaturizer
 from mne_specmoe.models.specmoe.masking import GaussianStftMask
+from mne_specmoe.models.specmoe.network import SpecHiNet
 
 SUBJECT_PATTERN = r"([a-z_]+-[A-Za-z0-9-]+)-\d+_raw"
 """Subject in the names of the files that `export` writes, for ``mne-specmoe corpus build --subject-pattern``."""
 
 _N_RANDOM = 3  # repetitions of random experts
-
-
-def chosen_recordings(root: Path, *, held_out: bool) -> list[StoredRecording]:
-    """The recordings of the subjects that evaluation uses, or all others, which the starter experts may see."""
-    return [
-        recording
-        for dataset, subjects in HELD_OUT.items()
-        for recording in stored_recordings(root, dataset)
-        if (recording.subject in subjects) == held_out
-    ]
 
 
 def export(root: Path, out: Path, *, held_out: bool) -> list[Path]:
@@ -72,7 +67,7 @@ def export(root: Path, out: Path, *, held_out: bool) -> list[Path]:
     ValueError
         If the folder holds recordings of other subjects: they would come into the same corpus.
     """
-    recordings = chosen_recordings(root, held_out=held_out)
+    recordings = [r for dataset in HELD_OUT for r in chosen_recordings(root, dataset, held_out=held_out)]
     _check_folder(out, {f"{recording.dataset}-{recording.subject}" for recording in recordings})
     out.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -137,8 +132,10 @@ def measure_rebuilding(training: Path, held_out: Path, weights: Sequence[Path], 
     return rebuilding_table(errors, (*baselines, *bound))
 
 
-def measure_probes(root: Path, weights: Sequence[Path]) -> Iterator[str]:
-    """Score linear probes on the held-out subjects of every task.
+def measure_probes(
+    root: Path, weights: Sequence[Path], *, tasks: Sequence[str] = tuple(TASKS), held_out: bool = True
+) -> Iterator[str]:
+    """Score linear probes on the held-out subjects of tasks, or on the others, from whom settings are chosen.
 
     Parameters
     ----------
@@ -146,6 +143,10 @@ def measure_probes(root: Path, weights: Sequence[Path]) -> Iterator[str]:
         Folder of the data sets.
     weights : sequence of Path
         Files of experts.
+    tasks : sequence of str
+        Of `mne_specmoe.benchmark.probe.TASKS`.
+    held_out : bool
+        Which subjects.
 
     Yields
     ------
@@ -154,14 +155,56 @@ def measure_probes(root: Path, weights: Sequence[Path]) -> Iterator[str]:
         the experts of every file.
     """
     named = _named(weights)
-    for task, load in TASKS.items():
-        windows = load(root)
+    for task in tasks:
+        windows = TASKS[task](root, held_out=held_out)
         features = {
             "random experts": [_features(windows.volts, None, seed) for seed in range(_N_RANDOM)],
             "band power": [band_power(windows.volts)],
         }
         features |= {name: [_features(windows.volts, path)] for name, path in named.items()}
         yield probe_table(task, windows, compare(windows, features, "random experts"), "random experts")
+
+
+def measure_gates(root: Path, weights: Path) -> str:
+    """Score classifiers with one kind of gate each, on subjects that are not held out.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of the data sets.
+    weights : Path
+        File of experts.
+
+    Returns
+    -------
+    table : str
+        Rest against mental arithmetic, see `mne_specmoe.benchmark.probe.table`.
+    """
+    windows = eegmat(root, held_out=False)
+    scores = gate_scores(windows, load_encoders(weights))
+    results = {scale: (bootstrap(s), bootstrap(s - scores["none"])) for scale, s in scores.items()}
+    return probe_table("eegmat, gates", windows, results, "none")
+
+
+def average(weights: Sequence[Path], out: Path) -> Path:
+    """Write the expert whose weights and running statistics are the means of those of several experts.
+
+    Parameters
+    ----------
+    weights : sequence of Path
+        Files with one expert each.
+    out : Path
+        The file to write.
+
+    Returns
+    -------
+    path : Path
+    """
+    experts = [load_expert(path) for path in weights]
+    states = [expert.state_dict() for expert in experts]
+    mean = SpecHiNet(**asdict(experts[0].config))
+    mean.load_state_dict({name: sum(s[name].double() for s in states) / len(states) for name in states[0]})
+    return save_expert(mean, out, training={"mean_of": [path.parent.name for path in weights]})
 
 
 def _named(weights: Sequence[Path]) -> dict[str, Path]:
@@ -209,7 +252,17 @@ def _parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser("probe", help="linear probes on held-out subjects")
     verb.add_argument("root", type=Path, metavar="DATA_ROOT", help="folder with eegmat/ and guinea_bissau/")
     verb.add_argument("weights", type=Path, nargs="+", metavar="FILE", help="experts")
+    verb.add_argument("--task", choices=tuple(TASKS), help="only this one")
+    verb.add_argument("--training", action="store_true", help="on the subjects that are not held out instead")
     verb.set_defaults(run=_run_probe)
+    verb = verbs.add_parser("gates", help="classifiers with one kind of gate each, on subjects not held out")
+    verb.add_argument("root", type=Path, metavar="DATA_ROOT", help="folder with eegmat/")
+    verb.add_argument("weights", type=Path, metavar="FILE", help="experts")
+    verb.set_defaults(run=lambda a: sys.stdout.write(measure_gates(a.root, a.weights)))
+    verb = verbs.add_parser("average", help="write the expert with the mean of others' weights")
+    verb.add_argument("weights", type=Path, nargs="+", metavar="FILE", help="one expert each")
+    verb.add_argument("--out", type=Path, required=True, help="the file to write")
+    verb.set_defaults(run=lambda a: average(a.weights, a.out))
     return parser
 
 
@@ -221,7 +274,8 @@ def _run_rebuild(arguments: argparse.Namespace) -> None:
 
 def _run_probe(arguments: argparse.Namespace) -> None:
     """Show scores, task by task."""
-    for text in measure_probes(arguments.root, arguments.weights):
+    tasks = tuple(TASKS) if arguments.task is None else (arguments.task,)
+    for text in measure_probes(arguments.root, arguments.weights, tasks=tasks, held_out=not arguments.training):
         sys.stdout.write(text)
 
 

@@ -11,9 +11,9 @@ from tiny_data import HELD_OUT, TRAINING, eeg_uv, make_corpus, write_root
 from mne_specmoe import SpecHiNet, save_expert
 from mne_specmoe.benchmark import starter
 from mne_specmoe.benchmark.rebuilding import BANDS, measure
-from mne_specmoe.benchmark.recordings import stored_recordings
-from mne_specmoe.benchmark.starter import SUBJECT_PATTERN, chosen_recordings, export, main
-from mne_specmoe.checkpoint import save_experts
+from mne_specmoe.benchmark.recordings import chosen_recordings, stored_recordings
+from mne_specmoe.benchmark.starter import SUBJECT_PATTERN, export, main
+from mne_specmoe.checkpoint import load_expert, save_experts
 from mne_specmoe.data.build import build_corpus
 
 N_PARTS = {"eegmat": 2, "guinea_bissau": 1, "ssvep_exo": 2}
@@ -58,6 +58,11 @@ def expected_names(subjects) -> list[str]:
     )
 
 
+def chosen(root, *, held_out) -> list:
+    """Recordings of all data sets."""
+    return [recording for dataset in N_PARTS for recording in chosen_recordings(root, dataset, held_out=held_out)]
+
+
 def run(capsys, *arguments) -> str:
     """What the command line writes."""
     main([str(each) for each in arguments])
@@ -65,10 +70,10 @@ def run(capsys, *arguments) -> str:
 
 
 def test_every_recording_is_for_training_or_held_out(root):
-    training, held_out = (chosen_recordings(root, held_out=each) for each in (False, True))
-    for chosen, subjects in ((training, TRAINING), (held_out, HELD_OUT)):
+    training, held_out = (chosen(root, held_out=each) for each in (False, True))
+    for recordings, subjects in ((training, TRAINING), (held_out, HELD_OUT)):
         expected = {(dataset, name) for dataset, names in subjects.items() for name in names}
-        assert {(recording.dataset, recording.subject) for recording in chosen} == expected
+        assert {(recording.dataset, recording.subject) for recording in recordings} == expected
     everything = [recording for dataset in N_PARTS for recording in stored_recordings(root, dataset)]
     assert len(training) + len(held_out) == len(everything)
 
@@ -88,7 +93,7 @@ def test_export_writes_the_parts_of_either_side(root, tmp_path):
 
 def test_exported_files_hold_the_signals_in_volts(root, tmp_path):
     paths = export(root, tmp_path, held_out=False)
-    parts = [raw for recording in chosen_recordings(root, held_out=False) for raw in recording.parts()]
+    parts = [raw for recording in chosen(root, held_out=False) for raw in recording.parts()]
     assert len(paths) == len(parts)
     for path, part in zip(paths, parts, strict=True):
         raw = mne.io.read_raw_fif(path)
@@ -173,6 +178,24 @@ def test_probe_shows_every_task_and_kind_of_features(root, weights, capsys, monk
     assert [float(difference) for name, _, difference in rows if name == "random experts"] == [0, 0]
 
 
+def test_probe_can_be_of_one_task_and_of_the_other_subjects(root, weights, capsys, monkeypatch):
+    monkeypatch.setattr(starter, "compare", lambda *args: {})
+    shown = (run(capsys, "probe", root, weights[0], "--task", "eegmat", *flags) for flags in ((), ("--training",)))
+    assert [text.split(" [")[0] for text in shown] == [
+        f"eegmat: windows right, {len(subjects['eegmat'])} subjects" for subjects in (HELD_OUT, TRAINING)
+    ]
+
+
+def test_the_average_of_experts_has_the_mean_of_their_weights(weights, tmp_path, capsys):
+    single, _, pretrained = weights
+    run(capsys, "average", single, pretrained, "--out", tmp_path / "mean.safetensors")
+    files = (single, pretrained, tmp_path / "mean.safetensors")
+    first, second, mean = (load_expert(path).state_dict() for path in files)
+    for name, tensor in mean.items():
+        expected = ((first[name].double() + second[name].double()) / 2).to(tensor.dtype)
+        assert torch.equal(tensor, expected), name
+
+
 def test_features_of_random_experts_depend_on_the_seed_alone(weights):
     volts = np.random.default_rng(0).normal(0, 1e-5, size=(2, 2, 800))
     first, again, other = (starter._features(volts, None, seed) for seed in (0, 0, 1))
@@ -192,7 +215,7 @@ def test_missing_arguments_end_with_an_explanation(arguments, capsys):
 @pytest.mark.real_data
 def test_no_real_subject_is_on_both_sides(data_root):
     training, held_out = (
-        {(recording.dataset, recording.subject) for recording in chosen_recordings(data_root, held_out=each)}
+        {(recording.dataset, recording.subject) for recording in chosen(data_root, held_out=each)}
         for each in (False, True)
     )
     assert not training & held_out
