@@ -18,6 +18,7 @@ from mne_specmoe.checkpoint import (
     save_expert,
     save_experts,
     save_specmoe,
+    weights_path,
 )
 from mne_specmoe.models.specmoe.mixture import shared_setting
 from mne_specmoe.models.specmoe.network import SpecHiNet
@@ -102,14 +103,14 @@ def describe(path: str | os.PathLike) -> dict[str, object]:
     Parameters
     ----------
     path : path-like
-        Our file, or a published one.
+        Our file, or a published one; ``"starter"`` is the one that comes with the package.
 
     Returns
     -------
     description : dict
         Of strings, numbers, lists and dicts.
     """
-    path = Path(path).expanduser()
+    path = weights_path(path)
     if not is_ours(path):
         return {
             "file": str(path),

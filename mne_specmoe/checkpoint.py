@@ -118,7 +118,8 @@ def load_expert(path: str | os.PathLike, *, number: int | None = None) -> SpecHi
     Parameters
     ----------
     path : path-like
-        The file; its format is told by its content, not by its name.
+        The file; its format is told by its content, not by its name. ``"starter"`` is the file that comes with the
+        package; a file of that name is given as a `pathlib.Path`.
     number : int | None
         Which expert, from 1, where the file holds several.
 
@@ -144,7 +145,7 @@ def load_expert(path: str | os.PathLike, *, number: int | None = None) -> SpecHi
 
 def load_experts(path: str | os.PathLike) -> list[SpecHiNet]:
     """Read all experts of a file, with their decoders; see `load_expert`."""
-    path = _existing(path)
+    path = weights_path(path)
     if _is_safetensors(path):
         if read_header(path).architecture == "specmoe-experts":
             return list(_load_ours(path, "specmoe-experts").experts)
@@ -183,7 +184,7 @@ def load_specmoe(
     CheckpointError
         As in `load_expert`.
     """
-    path = _existing(path)
+    path = weights_path(path)
     if _is_safetensors(path):
         network = _load_ours(path, "specmoe")
         wanted = {"time_pooling": time_pooling, "channel_pooling": channel_pooling, "n_times": n_times}
@@ -204,7 +205,7 @@ def load_encoders(weights: str | os.PathLike | Sequence[str | os.PathLike]) -> l
     Parameters
     ----------
     weights : path-like | sequence of path-like
-        One file, or one file per expert.
+        One file or ``"starter"``, see `load_expert`, or one file per expert.
 
     Returns
     -------
@@ -212,7 +213,7 @@ def load_encoders(weights: str | os.PathLike | Sequence[str | os.PathLike]) -> l
         All of one layout.
     """
     if isinstance(weights, str | os.PathLike):
-        path = _existing(weights)
+        path = weights_path(weights)
         if _holds_experts(path):
             return [expert.encoder for expert in load_experts(path)]
         return list(load_specmoe(path).experts)
@@ -235,7 +236,7 @@ def read_header(path: str | os.PathLike) -> CheckpointHeader:
     CheckpointError
         If the file is not a checkpoint of ours.
     """
-    path = _existing(path)
+    path = weights_path(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -259,12 +260,12 @@ def read_header(path: str | os.PathLike) -> CheckpointHeader:
 
 def is_ours(path: str | os.PathLike) -> bool:
     """Tell a file of ours from a published pickle; raise a CheckpointError for anything else."""
-    return _is_safetensors(_existing(path))
+    return _is_safetensors(weights_path(path))
 
 
 def published_kind(path: str | os.PathLike) -> str:
     """Say what a published file holds: ``"expert"`` or ``"fine-tuned model"``."""
-    path = _existing(path)
+    path = weights_path(path)
     content = _read_published(path)
     for entry, (kind, _) in _PUBLISHED_ENTRIES.items():
         if entry in content:
@@ -309,13 +310,15 @@ def _package_version() -> str:
         return "unknown"
 
 
-def _existing(path: str | os.PathLike) -> Path:
-    """Check that a file is there; a name of bundled weights stands for their file."""
+def weights_path(path: str | os.PathLike) -> Path:
+    """Path of a weights file that is there; a name of bundled weights stands for their file."""
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"Expected a path, got {path!r} of type {type(path).__name__}.")
     path = _WEIGHTS / BUNDLED[path] if path in BUNDLED else Path(path).expanduser()
     if not path.exists():
-        raise FileNotFoundError(f"There is no weights file {path}.")
+        raise FileNotFoundError(
+            f"There is no weights file {path}. Weights of the package are named by a str: {listed(BUNDLED)}."
+        )
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder; give the weights file in it.")
     return path

@@ -200,6 +200,7 @@ def _add_pretrain(verbs, *, with_configs: bool) -> None:
     add("--decoder", choices=("signal", "gains"), default="signal", help="what the decoder puts out")
     add("--spectral-weight", type=float, default=0.02, help="weight of the loss's spectral term")
     add("--max-channels", type=int, help="channels of a segment to train on, drawn anew for every batch (all)")
+    add("--augment", action="store_true", help="vary the segments from pass to pass, for a small corpus")
     add("--n-epochs", type=float, help="passes over the data, in place of --max-steps (the paper's 50 without both)")
     if with_configs:
         _add_configs(parser)
@@ -259,6 +260,7 @@ def _pretrain(arguments: argparse.Namespace) -> int:
         decoder=arguments.decoder,
         spectral_weight=arguments.spectral_weight,
         max_channels=arguments.max_channels,
+        augment=arguments.augment,
         mask=MaskConfig(**_config(arguments, MaskConfig, prefix="mask_")),
         validation=_validation(arguments.validation),
         n_epochs=arguments.n_epochs,
@@ -338,7 +340,8 @@ def _add_features(verbs) -> None:
     """``features``."""
     parser = _verb(verbs, "features", _features, "compute features of recordings or epochs")
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="what MNE reads; epochs as -epo.fif")
-    parser.add_argument("--weights", nargs="+", required=True, metavar="FILE", help="weights, as for the estimators")
+    text = "files with weights, as for the estimators, or the name of weights that come with the package"
+    parser.add_argument("--weights", nargs="+", default="starter", metavar="FILE", help=text)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="a .npz file")
     add = parser.add_argument
     add("--window-seconds", type=float, default=10.0, help="length of the windows that recordings are cut into")
@@ -358,7 +361,7 @@ def _features(arguments: argparse.Namespace) -> int:
     table = write_features(
         arguments.files,
         arguments.out,
-        weights=weights[0] if len(weights) == 1 else weights,
+        weights=weights[0] if isinstance(weights, list) and len(weights) == 1 else weights,
         window_seconds=arguments.window_seconds,
         l_freq=arguments.l_freq,
         h_freq=arguments.h_freq,

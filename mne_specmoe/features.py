@@ -38,7 +38,7 @@ def write_features(
     files: Sequence[str | os.PathLike],
     out: str | os.PathLike,
     *,
-    weights: Weights,
+    weights: Weights = "starter",
     window_seconds: float = 10.0,
     l_freq: float | None = 0.3,
     h_freq: float | None = 75.0,
@@ -56,7 +56,7 @@ def write_features(
         Recordings, which are preprocessed and cut into windows, or epochs (``-epo.fif``), which are taken as they are.
     out : path-like
         The file to write; its arrays are those of `FeatureTable`.
-    weights : path-like | list of path-like
+    weights : "starter" | path-like | list of path-like | None
         As for `mne_specmoe.SpecMoEFeaturizer`.
     window_seconds, l_freq, h_freq, notch, channels
         See `mne_specmoe.data.windows.read_windows`.

@@ -66,6 +66,7 @@ def pretrain(
     mask: MaskConfig | None = None,
     spectral_weight: float = 0.02,
     max_channels: int | None = None,
+    augment: bool = False,
     validation: float | Sequence[str] = 0.05,
     n_epochs: float | None = None,
     training: TrainingConfig | Mapping | None = None,
@@ -99,6 +100,9 @@ def pretrain(
         Weight of the loss's spectral term.
     max_channels : int | None
         Train on so many channels of a segment, drawn anew for every batch (channelwise layout). None: all.
+    augment : bool
+        Vary the segments from pass to pass, which keeps experts from learning a small corpus by heart; see
+        `CorpusBatches`. Validation segments stay as they are.
     validation : float | sequence of str
         Share of the corpus's subjects that is held out (at least one, the same ones for every subset), or their
         names. 0 or an empty sequence: none.
@@ -131,12 +135,14 @@ def pretrain(
     housekeeping, out = housekeeping or Housekeeping(), Path(out).expanduser()
     accelerator = make_accelerator(housekeeping.device)
     corpus = corpus if isinstance(corpus, Corpus) else Corpus(corpus)
+    mask = mask or MaskConfig()
     _check_corpus(corpus, layout, max_channels)
+    _check_scope(corpus, mask, max_channels)
     with accelerator.main_process_first():  # which writes the partition down, the others read it
         segments = choose_segments(corpus, subset, partition_by, validation)
     config = _training_config(training, n_epochs, len(segments.training))
     network = _untrained(config.seed, layout, dropout=dropout, amplitude=amplitude, decoder=decoder)
-    mask = GaussianStftMask(**asdict(mask or MaskConfig()))
+    mask = GaussianStftMask(**asdict(mask))
     objective = ReconstructionObjective(network, mask=mask, spectral_weight=spectral_weight)
     settings = {
         "version": RUN_VERSION,
@@ -144,13 +150,14 @@ def pretrain(
         "mask": asdict(mask.config),
         "spectral_weight": spectral_weight,
         "max_channels": max_channels,
+        "augment": augment,
         "training": asdict(config),
         "data": _data_settings(corpus, subset, partition_by, segments),
         "n_processes": accelerator.num_processes,
     }
     with accelerator.main_process_first():
         settings = _open_run(out, settings, resume=resume, write=accelerator.is_main_process)
-    batches, held_out = _batches(corpus, segments, config, accelerator, max_channels)
+    batches, held_out = _batches(corpus, segments, config, accelerator, max_channels=max_channels, augment=augment)
     outcome = train(
         objective,
         batches,
@@ -246,6 +253,16 @@ def _check_corpus(corpus: Corpus, layout: str, max_channels: int | None) -> None
         )
 
 
+def _check_scope(corpus: Corpus, mask: MaskConfig, max_channels: int | None) -> None:
+    """Raise where a local mask would be one for all channels of every segment."""
+    most = max(min(len(montage), max_channels or len(montage)) for montage in corpus.montages)
+    if mask.scope == "local" and most > 1 and mask.group_size >= most:
+        raise ValueError(
+            f"scope='local' with group_size={mask.group_size} gives segments of {most} channels one mask for all, as "
+            "'shared' does; take a smaller group_size (--mask-group-size), or more channels (--max-channels)."
+        )
+
+
 def _training_config(
     training: TrainingConfig | Mapping | None, n_epochs: float | None, n_segments: int
 ) -> TrainingConfig:
@@ -329,7 +346,7 @@ def _untrained(seed: int, layout: str, **options: object) -> SpecHiNet:
 
 
 def _batches(
-    corpus: Corpus, segments: Segments, config: TrainingConfig, accelerator: object, max_channels: int | None
+    corpus: Corpus, segments: Segments, config: TrainingConfig, accelerator: object, **options: object
 ) -> tuple[CorpusBatches, CorpusBatches | None]:
     """This process's batches for training and, if subjects are held out, for validation."""
     place = {"rank": accelerator.process_index, "world_size": accelerator.num_processes}
@@ -338,7 +355,7 @@ def _batches(
         segments.training,
         batch_size=config.batch_size,
         seed=config.seed,
-        max_channels=max_channels,
+        **options,
         **place,
     )
     if not len(segments.validation):

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from scipy.signal import welch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mne_specmoe._validation import check_device, check_number, check_option, check_seed
-from mne_specmoe.checkpoint import load_expert
+from mne_specmoe.checkpoint import load_experts
 from mne_specmoe.data.recordings import EpochsReader, check_amplitude, open_epochs
 from mne_specmoe.models.specmoe.masking import BANDS, GaussianStftMask
 from mne_specmoe.models.specmoe.network import SpecHiNet
@@ -35,7 +35,7 @@ class ReconstructedEpochs:
     original, masked : ndarray of float32, shape (n_epochs, n_channels, n_times)
         The signals at 200 Hz in volts, before and after the mask.
     short, long : ndarray of float32, shape (n_epochs, n_channels, n_times)
-        What the decoder's branches of small and of large kernels rebuilt, in volts.
+        What the decoder's branches of small and of large kernels rebuilt, in volts; of several experts, the mean.
     mask_map : ndarray of float32, shape (n_epochs, 1 or n_channels, n_freqs, n_frames)
         What the mask kept of every bin of the spectrogram: 1 all, 0 nothing. A second axis of length 1 stands for all
         channels.
@@ -73,7 +73,7 @@ class ReconstructedEpochs:
 
 def reconstruct(
     epochs: object,
-    expert: SpecHiNet | str | os.PathLike,
+    expert: SpecHiNet | Sequence[SpecHiNet] | str | os.PathLike = "starter",
     mask: Callable | None = None,
     *,
     sfreq: float | None = None,
@@ -83,9 +83,9 @@ def reconstruct(
     device: str | torch.device = "auto",
     batch_size: int = 8,
 ) -> ReconstructedEpochs:
-    """Mask epochs, and let an expert rebuild what the mask removed.
+    """Mask epochs, and let experts rebuild what the mask removed.
 
-    The expert works in evaluation mode without gradients, on a copy: the caller's module stays as it is. Samples get
+    An expert works in evaluation mode without gradients, on a copy: the caller's module stays as it is. Samples get
     the positions of the first segment of a pretraining recording (``linspace(1, 10, n_times)``), which experts know
     from pretraining, and not the positions of fine-tuning.
 
@@ -94,8 +94,9 @@ def reconstruct(
     epochs : mne.Epochs | list of mne.Epochs | array-like | Tensor
         Epochs of at least 1 s; arrays of shape (n_epochs, n_channels, n_times), or (n_epochs, n_times) of one channel.
         Everything is resampled to 200 Hz. Pretraining used segments of 30 s.
-    expert : SpecHiNet | path-like
-        An expert with its decoder: a network, or a file that :func:`mne_specmoe.load_expert` reads.
+    expert : SpecHiNet | list of SpecHiNet | path-like
+        An expert with its decoder, or several, of whose signals the mean is taken: networks, a file that
+        :func:`mne_specmoe.load_experts` reads, or ``"starter"``, the experts that come with the package.
     mask : GaussianStftMask | callable | None
         What removes parts of the signal; None is the default ``GaussianStftMask()``, that of pretraining. Anything
         works that is called as ``mask(x, seeds, locations=locations)`` and returns a signal and a map as it does.
@@ -150,10 +151,10 @@ def reconstruct(
     mask = GaussianStftMask() if mask is None else _check_mask(mask)
     reader = open_epochs(epochs, sfreq=sfreq, unit=unit, ch_names=ch_names)
     check_amplitude(reader)
-    expert = _copy_of(expert).to(device)
+    experts = [each.to(device) for each in _copies_of(expert)]
     info, seeds = measurement_info(epochs), epoch_seeds(random_state, reader.n_epochs)
     locations = channel_locations(info, reader.ch_names)
-    parts = list(_rebuilt_batches(reader, expert, mask, seeds, locations, device, batch_size))
+    parts = list(_rebuilt_batches(reader, experts, mask, seeds, locations, device, batch_size))
     fields = {name: np.concatenate(column) for name, column in zip(_PER_EPOCH, zip(*parts, strict=True), strict=True)}
     return ReconstructedEpochs(**fields, ch_names=reader.ch_names, sfreq=SFREQ, info=info)
 
@@ -235,15 +236,23 @@ def _check_mask(mask: object) -> Callable:
     return mask
 
 
+def _copies_of(expert: object) -> list[SpecHiNet]:
+    """Experts in evaluation mode and float32 that are ours alone."""
+    if isinstance(expert, str | os.PathLike):
+        return load_experts(expert)
+    experts = list(expert) if isinstance(expert, list | tuple | nn.ModuleList) else [expert]
+    if not experts:
+        raise ValueError("expert is empty; give one or more.")
+    return [_copy_of(each) for each in experts]
+
+
 def _copy_of(expert: object) -> SpecHiNet:
     """An expert in evaluation mode and float32 that is ours alone."""
-    if isinstance(expert, str | os.PathLike):
-        return load_expert(expert)
     if not isinstance(expert, SpecHiNet):
         raise TypeError(
-            "expert must be a SpecHiNet, encoder and decoder, or the path of an expert file, got "
+            "expert must be one or more SpecHiNet, encoder and decoder, or the path of a file of experts, got "
             f"{type(expert).__name__}. Encoders alone, such as those within a SpecMoE, cannot rebuild signals; of an "
-            "ExpertSet, give one of its experts."
+            "ExpertSet, give its experts."
         )
     return deepcopy(expert).eval().float()
 
@@ -251,7 +260,7 @@ def _copy_of(expert: object) -> SpecHiNet:
 @torch.inference_mode()
 def _rebuilt_batches(
     reader: EpochsReader,
-    expert: SpecHiNet,
+    experts: Sequence[SpecHiNet],
     mask: Callable,
     seeds: Tensor,
     locations: Tensor | None,
@@ -262,8 +271,10 @@ def _rebuilt_batches(
     for index in reader.batches(batch_size):
         x = to_network(reader.volts(index), reader.sfreq or SFREQ).to(device)
         masked, mask_map = mask(x, seeds[index], locations=locations)
-        rebuilt = expert(masked, segment_positions(0, x.shape[-1], device=device))
-        signals = (x, masked, rebuilt.short, rebuilt.long)
+        positions = segment_positions(0, x.shape[-1], device=device)
+        rebuilt = [expert(masked, positions) for expert in experts]
+        short, long = (torch.stack([getattr(part, name) for part in rebuilt]).mean(0) for name in ("short", "long"))
+        signals = (x, masked, short, long)
         yield [*(_to_volts(signal) for signal in signals), mask_map.float().cpu().numpy()]
 
 

@@ -153,3 +153,8 @@ def test_description_of_a_file_that_is_no_weights(tmp_path):
     path.write_text("not weights")
     with pytest.raises(CheckpointError, match="neither"):
         describe(path)
+
+
+def test_the_name_of_weights_that_come_with_the_package_is_described():
+    assert describe("starter")["file"].endswith("starter.safetensors")
+    assert describe("starter")["architecture"] == "specmoe-experts"

@@ -6,6 +6,7 @@ import zipfile
 from collections import OrderedDict
 from dataclasses import asdict
 from functools import cache
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,13 @@ from mne_specmoe.checkpoint import (
     CheckpointError,
     load_encoders,
     load_expert,
+    load_experts,
     load_specmoe,
     read_header,
     save_expert,
     save_specmoe,
 )
+from mne_specmoe.models.registry import BUNDLED
 from mne_specmoe.models.specmoe.mixture import SpecMoE
 from mne_specmoe.models.specmoe.network import SpecHiNet
 from mne_specmoe.models.specmoe.published import encoder_keys, readout_keys
@@ -470,6 +473,42 @@ def test_a_folder_and_a_missing_file_are_told_apart(tmp_path, load):
         load(tmp_path)
     with pytest.raises(FileNotFoundError, match="no weights file .*absent"):
         load(tmp_path / "absent.pth")
+
+
+# Weights that come with the package
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_weights_with_a_name_are_in_the_package_and_small(name):
+    file = resources.files("mne_specmoe") / "weights" / BUNDLED[name]
+    assert file.is_file()
+    assert len(file.read_bytes()) <= 20e6
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_a_name_stands_for_the_file_in_the_package(name):
+    path = Path(str(resources.files("mne_specmoe") / "weights" / BUNDLED[name]))
+    named, read = load_experts(name), load_experts(path)
+    assert read_header(name) == read_header(path)
+    assert len(named) == len(read) > 0
+    assert all(same_state(*pair) for pair in zip(named, read, strict=True))
+    assert same_state(load_expert(name, number=1), read[0])
+    assert all(same_state(*pair) for pair in zip(load_encoders(name), [e.encoder for e in read], strict=True))
+
+
+def test_a_file_of_the_same_name_is_reached_as_a_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (name, *_) = BUNDLED
+    saved = expert(dropout=0.1)
+    save_expert(saved, tmp_path / name)
+    assert same_state(load_expert(Path(name)), saved)
+    assert not same_state(load_expert(name, number=1), saved)
+
+
+@pytest.mark.parametrize("load", LOADERS)
+def test_a_misspelt_name_is_an_error_that_gives_the_names_there_are(load):
+    with pytest.raises(FileNotFoundError, match="no weights file startr.*'starter'"):
+        load("startr")
 
 
 @pytest.mark.parametrize("path", [None, 3, b"bytes"])

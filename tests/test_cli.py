@@ -11,7 +11,7 @@ import torch
 from golden_data import published_state
 from kill_and_resume import make_corpus
 
-from mne_specmoe import __version__
+from mne_specmoe import SpecMoEFeaturizer, __version__
 from mne_specmoe.checkpoint import load_encoders, load_expert, save_expert
 from mne_specmoe.cli import main
 from mne_specmoe.data.synthetic import make_eeg, make_epochs
@@ -71,7 +71,7 @@ def test_every_setting_has_a_flag_with_the_default_of_the_paper(capsys):
 
 def test_settings_reach_the_run(tmp_path, corpus):
     flags = ["--max-steps", "1", "--lr", "0.01", "--mask-ratio", "0.3", "--mask-type-probabilities", "0,1,0"]
-    flags += ["--mask-scope", "local", "--dropout", "0.1", "--precision", "bf16"]
+    flags += ["--mask-scope", "local", "--mask-group-size", "2", "--dropout", "0.1", "--precision", "bf16"]
     assert main(["pretrain", corpus, "--out", str(tmp_path / "run"), *flags, *SHORT]) == 0
     settings = json.loads((tmp_path / "run/run.json").read_text())
     assert settings["training"]["lr"] == 0.01
@@ -150,11 +150,25 @@ def test_features_of_recordings_and_epochs_go_to_one_file(tmp_path, weights, cap
         np.testing.assert_allclose(table["start_seconds"][:2], [0, 4])
 
 
+def test_without_weights_features_are_those_of_the_estimators_default(tmp_path, capsys):
+    epochs, *_ = make_epochs(3, n_channels=2, duration=2, n_subjects=1)
+    epochs.save(tmp_path / "task-epo.fif")
+    command = ["features", str(tmp_path / "task-epo.fif"), "--device", "cpu", "--out"]
+    assert main([*command, str(tmp_path / "unsaid.npz")]) == 0
+    assert "random" not in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "said.npz"), "--weights", "starter"]) == 0
+    expected = SpecMoEFeaturizer(device="cpu").fit_transform(mne.read_epochs(tmp_path / "task-epo.fif"))
+    for name in ("unsaid.npz", "said.npz"):
+        with np.load(tmp_path / name) as table:
+            np.testing.assert_array_equal(table["features"], expected)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"files": ["absent.edf"]}, "no recording"),
         ({"weights": ["absent.safetensors"]}, "no weights file"),
+        ({"weights": ["startr"]}, "named by a str: 'starter'"),
         ({"out": "absent/features.npz"}, "no folder"),
         ({"window": "60"}, "less than one window of 60 s"),
         ({"channels": "C3,Oz"}, "'Oz'"),

@@ -108,6 +108,14 @@ def test_a_subset_that_does_not_exist_is_refused(corpus, tmp_path, subset, messa
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("options", [{}, {"max_channels": 2, "mask": {"group_size": 2}}])
+def test_a_local_mask_that_would_be_shared_is_refused(corpus, tmp_path, options):
+    mask = MaskConfig(scope="local", **options.get("mask", {}))  # groups of 4, segments of at most 3 channels
+    with pytest.raises(ValueError, match=r"group_size=\d gives segments of \d channels one mask for all"):
+        pretrain(corpus, tmp_path / "run", mask=mask, max_channels=options.get("max_channels"), training=SHORT)
+    assert not (tmp_path / "run").exists()
+
+
 def test_subsets_are_counted_from_one():
     assert parse_subset("1/3") == (1, 3)
     assert parse_subset((3, 3)) == (3, 3)
@@ -182,7 +190,13 @@ def test_a_montage_of_one_channel_trains(tmp_path):
 
 
 def test_relative_amplitudes_and_few_channels_are_settings_of_a_run(tmp_path, corpus):
-    options = {"amplitude": "relative", "decoder": "gains", "max_channels": 2, "spectral_weight": 0.002}
+    options = {
+        "amplitude": "relative",
+        "decoder": "gains",
+        "max_channels": 2,
+        "augment": True,
+        "spectral_weight": 0.002,
+    }
     result = pretrain(corpus, tmp_path / "run", **options, training=SHORT, housekeeping=QUIET)
     assert load_expert(result.path).config.amplitude == "relative"
     assert {name: {**result.settings, **result.settings["model"]}[name] for name in options} == options
@@ -191,6 +205,7 @@ def test_relative_amplitudes_and_few_channels_are_settings_of_a_run(tmp_path, co
             corpus,
             tmp_path / "run",
             amplitude="relative",
+            augment=True,
             spectral_weight=0.002,
             training=SHORT,
             housekeeping=QUIET,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mne_specmoe import CheckpointError, SpecHiNet, SpecMoE, make_epochs, reconstruct, save_expert, save_specmoe
+from mne_specmoe.checkpoint import load_experts
 from mne_specmoe.models.specmoe.masking import BANDS, GaussianStftMask
 from mne_specmoe.models.specmoe.network import Reconstruction
 from mne_specmoe.reconstruction import ReconstructedEpochs, band_errors, epoch_seeds
@@ -103,6 +104,21 @@ def test_reconstruction_is_the_mean_of_both_branches(epochs):
     result = reconstruct(epochs, Echo(), device="cpu")
     np.testing.assert_allclose(result.long, 3 * result.masked, rtol=1e-6)
     np.testing.assert_allclose(result.reconstruction, 2 * result.masked, rtol=1e-6)
+
+
+def test_of_several_experts_the_mean_is_taken(epochs, expert):
+    results = [reconstruct(epochs, each, device="cpu") for each in (expert, Echo(), [expert, Echo()])]
+    for name in ("short", "long"):
+        first, second, mean = (getattr(result, name) for result in results)
+        np.testing.assert_allclose(mean, (first + second) / 2, rtol=1e-5, atol=1e-12)
+    with pytest.raises(ValueError, match="expert is empty"):
+        reconstruct(epochs, [], device="cpu")
+
+
+def test_the_starter_experts_are_the_default(epochs):
+    result, expected = (reconstruct(epochs, *args, device="cpu") for args in ((), (load_experts("starter"),)))
+    np.testing.assert_array_equal(result.short, expected.short)
+    np.testing.assert_array_equal(result.long, expected.long)
 
 
 def test_expert_sees_the_masked_signal_and_the_mask_is_the_default_one(epochs):

@@ -24,7 +24,14 @@ from mne_specmoe.models.specmoe.masking import GaussianStftMask
 from mne_specmoe.reconstruction import band_errors
 
 pytestmark = pytest.mark.filterwarnings("ignore::mne_specmoe.UntrainedWarning")
-ONE_EXPERT = {"n_experts": 1, "max_epochs": 1, "validation_fraction": None, "device": "cpu", "random_state": 0}
+ONE_EXPERT = {
+    "weights": None,
+    "n_experts": 1,
+    "max_epochs": 1,
+    "validation_fraction": None,
+    "device": "cpu",
+    "random_state": 0,
+}
 
 
 @pytest.fixture(autouse=True)

@@ -162,7 +162,7 @@ def _many_epochs(n_epochs: int, n_channels: int, n_times: int) -> np.ndarray:
 def _quiet(estimator: type, **parameters: object) -> SpecMoEFeaturizer | SpecMoEClassifier:
     """An estimator with random experts, which is what is wanted here."""
     warnings.simplefilter("ignore", UntrainedWarning)
-    return estimator(device="cpu", **parameters)
+    return estimator(weights=None, device="cpu", **parameters)
 
 
 def _measure_expert(sizes: Sizes, n_threads: int) -> Iterator[Figure]:
@@ -184,7 +184,7 @@ def _measure_memory(sizes: Sizes, n_threads: int) -> Iterator[Figure]:
 
 
 def _measure_featurizer(sizes: Sizes, n_threads: int) -> Iterator[Figure]:
-    """Windows per second through the three experts of the featurizer."""
+    """Windows per second through three random experts of the featurizer."""
     turns = {}
     for n_channels, n_times in sizes.windows:
         volts = _many_epochs(sizes.n_windows, n_channels, n_times)

@@ -11,6 +11,7 @@ from mne_specmoe.data.corpus import Corpus
 from mne_specmoe.models.interface import Batch
 from mne_specmoe.signal.canonical import segment_positions
 
+_VARIATION, _PAIRS = 1, 2  # streams of random numbers of a batch, beside that of its channels
 _UV_PER_UNIT = 100.0  # one network unit
 
 
@@ -35,6 +36,9 @@ class CorpusBatches(Dataset):
         This process, and how many there are. Each takes its share of every batch.
     max_channels : int | None
         Of montages with more channels, each batch holds so many, drawn anew. None: all.
+    augment : bool
+        Vary what a small corpus offers: half of the segments, drawn anew in every pass, are turned upside down, half
+        run backwards, and every other batch (at random) holds differences of two channels each, drawn anew.
     shuffle : bool
         Without it every pass has the same order and the same seeds, as validation needs.
 
@@ -54,6 +58,7 @@ class CorpusBatches(Dataset):
         rank: int = 0,
         world_size: int = 1,
         max_channels: int | None = None,
+        augment: bool = False,
         shuffle: bool = True,
     ):
         check_number("batch_size", batch_size, minimum=1, integer=True)
@@ -61,7 +66,7 @@ class CorpusBatches(Dataset):
             check_number("max_channels", max_channels, minimum=1, integer=True)
         self.corpus, self.batch_size, self.seed = corpus, batch_size, seed
         self.rank, self.world_size, self.shuffle = rank, world_size, shuffle
-        self.max_channels = max_channels
+        self.max_channels, self.augment = max_channels, augment
         segments = np.asarray(segments, dtype=np.int64)
         if not len(segments):
             raise ValueError("No segments to make batches of.")
@@ -96,6 +101,8 @@ class CorpusBatches(Dataset):
         own = np.resize(whole, max(len(whole), self.world_size))[self.rank :: self.world_size]
         weight = len(own) * self.world_size / max(len(whole), self.world_size)
         batch = self._read(own, number // self.n_per_epoch)
+        if self.augment:
+            batch = self._varied(batch, number)
         return self._some_channels(batch, number), weight
 
     def _plan(self, epoch: int) -> list[np.ndarray]:
@@ -109,6 +116,25 @@ class CorpusBatches(Dataset):
             rng.shuffle(order := np.arange(len(plan)))
             plan = [plan[place] for place in order]
         return plan
+
+    def _varied(self, batch: Batch, number: int) -> Batch:
+        """Batch `number` with other signs, directions of time and, perhaps, derivations."""
+        derive = np.random.default_rng([self.seed, number, _VARIATION]).random() < 0.5
+        x = torch.where((batch.seeds & 1).bool()[:, None, None], -batch.x, batch.x)
+        x = torch.where((batch.seeds & 2).bool()[:, None, None], x.flip(-1), x)
+        batch = batch._replace(x=x)
+        return self._differences(batch, number) if derive and len(batch.ch_names) > 1 else batch
+
+    def _differences(self, batch: Batch, number: int) -> Batch:
+        """Every channel minus another one, between the two electrodes; the same pairs on every process."""
+        n_channels = len(batch.ch_names)
+        steps = np.random.default_rng([self.seed, number, _PAIRS]).integers(1, n_channels, n_channels)
+        other = (np.arange(n_channels) + steps) % n_channels
+        return batch._replace(
+            x=batch.x - batch.x[:, other],
+            ch_names=tuple(f"{batch.ch_names[i]}-{batch.ch_names[j]}" for i, j in enumerate(other)),
+            locations=(batch.locations + batch.locations[other]) / 2,
+        )
 
     def _some_channels(self, batch: Batch, number: int) -> Batch:
         """The channels of batch `number`, the same on every process; their order stays."""

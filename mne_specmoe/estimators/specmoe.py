@@ -8,9 +8,10 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from mne_specmoe._validation import UntrainedWarning, check_number, check_option
+from mne_specmoe._validation import UntrainedWarning, check_number, check_option, listed
 from mne_specmoe.checkpoint import load_encoders
 from mne_specmoe.estimators._base import Classifier, Featurizer, Regressor
+from mne_specmoe.models.registry import BUNDLED
 from mne_specmoe.models.specmoe.mixture import (
     GATE_SCALES,
     SpecMoE,
@@ -27,7 +28,9 @@ def _check_experts_parameters(estimator: object) -> None:
     """Parameters that choose experts and pooling over time."""
     weights = estimator.weights
     if not (weights is None or isinstance(weights, str | os.PathLike | list | tuple)):
-        raise TypeError(f"weights must be a path, a list of paths, or None, got {weights!r}.")
+        raise TypeError(
+            f"weights must be a name ({listed(BUNDLED)}), a path, a list of paths, or None, got {weights!r}."
+        )
     check_number("n_experts", estimator.n_experts, minimum=1, integer=True)
     check_option("layout", estimator.layout, (*LAYOUTS, None))
     check_option("time_pooling", estimator.time_pooling, tuple(POOLINGS))
@@ -39,11 +42,14 @@ def _experts(weights: Weights, n_experts: int, layout: str | None) -> list[SpecH
         experts = load_encoders(weights)
         found = experts[0].config.layout
         if layout not in (None, found):
-            raise ValueError(f"layout={layout!r}, but the experts in weights have layout {found!r}; leave layout=None.")
+            raise ValueError(
+                f"layout={layout!r}, but the experts in weights={weights!r} have layout {found!r}; leave layout=None, "
+                "or give other weights: published files have layout 'published', random experts (weights=None) either."
+            )
         return experts
     warnings.warn(
         "weights=None: the experts are random. They have learnt nothing from other recordings, and results say nothing "
-        "about pretraining. Give trained weights, or take this as a baseline of random features.",
+        'about pretraining. Leave weights at "starter" or give files, or take this as a baseline of random features.',
         UntrainedWarning,
         stacklevel=5,
     )
@@ -58,14 +64,14 @@ class SpecMoEFeaturizer(Featurizer):
 
     Parameters
     ----------
-    weights : path-like | list of path-like | None
-        A SpecMoE file, an expert file, or one expert file per expert; ours (``.safetensors``) or published
-        (``.pth``). None: random experts, which a warning says.
+    weights : "starter" | path-like | list of path-like | None
+        ``"starter"``: the three small experts that come with the package. Or files: a SpecMoE, experts, or one expert
+        per file; ours (``.safetensors``) or published (``.pth``). None: random experts, with an `UntrainedWarning`.
     n_experts : int
-        Number of random experts; files bring their own number.
+        Number of random experts. Without effect unless ``weights=None``: trained ones bring their own number.
     layout : {"channelwise", "published"} | None
-        Arithmetic of the experts, see `mne_specmoe.models.specmoe.network.SpecHiNetConfig`. None: that of the files,
-        ``"channelwise"`` for random experts.
+        Arithmetic of random experts, see `mne_specmoe.models.specmoe.network.SpecHiNetConfig`; None is
+        ``"channelwise"``. Trained ones bring their own (``"starter"``: ``"channelwise"``), and another is an error.
     sfreq : float | None
         Sampling rate of arrays in Hz (None: 200). Epochs know theirs. Everything is resampled to 200 Hz.
     unit : {"V", "mV", "uV", "µV"}
@@ -105,7 +111,7 @@ class SpecMoEFeaturizer(Featurizer):
 
     def __init__(
         self,
-        weights: Weights = None,
+        weights: Weights = "starter",
         *,
         n_experts: int = 3,
         layout: str | None = None,
@@ -214,13 +220,15 @@ class _SpecMoEPredictor:
 _PREDICTOR_PARAMETERS = """
     Parameters
     ----------
-    weights : path-like | list of path-like | None
-        A SpecMoE file, an expert file, or one expert file per expert; ours (``.safetensors``) or published
-        (``.pth``). Only the experts are taken from it. None: random experts, which a warning says.
+    weights : "starter" | path-like | list of path-like | None
+        ``"starter"``: the three small experts that come with the package. Or files: a SpecMoE, of which only the
+        experts are taken, experts, or one expert per file; ours (``.safetensors``) or published (``.pth``). None:
+        random experts, with an `UntrainedWarning`.
     n_experts : int
-        Number of random experts; files bring their own number.
+        Number of random experts. Without effect unless ``weights=None``: trained ones bring their own number.
     layout : {"channelwise", "published"} | None
-        Arithmetic of the experts. None: that of the files, ``"channelwise"`` for random experts.
+        Arithmetic of random experts; None is ``"channelwise"``. Trained ones bring their own (``"starter"``:
+        ``"channelwise"``), and another is an error.
     sfreq : float | None
         Sampling rate of arrays in Hz (None: 200). Epochs know theirs. Everything is resampled to 200 Hz.
     unit : {"V", "mV", "uV", "µV"}
@@ -306,7 +314,7 @@ class SpecMoEClassifier(_SpecMoEPredictor, Classifier):
 
     def __init__(
         self,
-        weights: Weights = None,
+        weights: Weights = "starter",
         *,
         n_experts: int = 3,
         layout: str | None = None,
@@ -371,7 +379,7 @@ class SpecMoERegressor(_SpecMoEPredictor, Regressor):
 
     def __init__(
         self,
-        weights: Weights = None,
+        weights: Weights = "starter",
         *,
         n_experts: int = 3,
         layout: str | None = None,

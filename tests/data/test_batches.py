@@ -135,6 +135,80 @@ def test_montages_within_the_limit_are_left_whole(corpus):
     assert {batches[i][0].ch_names for i in range(5)} == set(MONTAGES)
 
 
+def make_drawn_corpus(n_channels: int = 3) -> SimpleNamespace:
+    """Twelve segments of noise, of one montage."""
+    corpus, names = make_corpus(12, 0), tuple("ABCDEFGH"[:n_channels])
+    values = np.random.default_rng(0).integers(-1000, 1000, (12, n_channels, N_TIMES), dtype=np.int16)
+    corpus.montages = (names,)
+    corpus.locations = lambda montage: np.arange(3 * n_channels, dtype=np.float32).reshape(n_channels, 3)
+    corpus.read = lambda index: StoredSegments(values[index], np.full((len(index), n_channels), 50.0, np.float32))
+    return corpus
+
+
+def variation(x, clean) -> tuple[int, bool]:
+    """With which sign, and in which direction of time, a signal is the clean one."""
+    (found,) = (
+        (sign, backwards)
+        for sign in (1, -1)
+        for backwards in (False, True)
+        if torch.equal(x, sign * (clean.flip(-1) if backwards else clean))
+    )
+    return found
+
+
+def test_augmented_segments_differ_in_sign_in_direction_and_in_reference():
+    corpus = make_drawn_corpus()
+    plain, augmented = (CorpusBatches(corpus, range(12), batch_size=2, augment=each) for each in (False, True))
+    found, n_differences = [], 0
+    for number in range(60):
+        (clean, _), (batch, _) = plain[number], augmented[number]
+        assert torch.equal(batch.seeds, clean.seeds)
+        assert torch.equal(batch.positions, clean.positions)
+        names = batch.ch_names
+        if names == clean.ch_names:
+            found += [variation(*pair) for pair in zip(batch.x, clean.x, strict=True)]
+            assert torch.equal(batch.locations, clean.locations)
+            continue
+        n_differences += 1
+        pairs = [tuple(map("ABC".index, name.split("-"))) for name in names]
+        assert all(i != j for i, j in pairs)
+        assert [i for i, _ in pairs] == [0, 1, 2]
+        for x, before in zip(batch.x, clean.x, strict=True):
+            variation(x, torch.stack([before[i] - before[j] for i, j in pairs]))
+        expected = torch.stack([(clean.locations[i] + clean.locations[j]) / 2 for i, j in pairs])
+        assert torch.equal(batch.locations, expected)
+    assert 15 < n_differences < 45
+    shares = [found.count(each) / len(found) for each in ((1, False), (1, True), (-1, False), (-1, True))]
+    assert min(shares) > 0.1
+
+
+def test_augmented_batches_are_functions_of_their_number_on_any_number_of_processes():
+    corpus = make_drawn_corpus()
+    options = {"batch_size": 4, "max_channels": 2, "augment": True}
+    whole = CorpusBatches(corpus, range(12), **options)
+    shares = [CorpusBatches(corpus, range(12), **options, rank=rank, world_size=2) for rank in range(2)]
+    for number in (5, 0, 1, 2, 3, 4):
+        batch = whole[number][0]
+        for rank in range(2):
+            share = shares[rank][number][0]
+            assert torch.equal(share.x, batch.x[rank::2])
+            assert share.ch_names == batch.ch_names
+
+
+def test_augmented_segments_differ_from_pass_to_pass():
+    batches = CorpusBatches(make_drawn_corpus(1), range(12), batch_size=12, augment=True)
+    passes = []
+    for number in range(2):
+        order, x = np.argsort(batches.segments(number)), batches[number][0].x
+        passes.append(x[order])
+    assert not torch.equal(*passes)
+
+
+def test_a_single_channel_has_no_differences():
+    batches = CorpusBatches(make_drawn_corpus(1), range(12), batch_size=2, augment=True)
+    assert {batches[number][0].ch_names for number in range(20)} == {("A",)}
+
+
 def test_no_segments_are_an_error(corpus):
     with pytest.raises(ValueError, match="No segments"):
         CorpusBatches(corpus, [], batch_size=4)

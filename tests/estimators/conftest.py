@@ -19,7 +19,7 @@ def make():
     """Make an estimator that is quick to fit: one random expert, a small head, three training epochs if any."""
 
     def make(kind, **parameters):
-        parameters = {"n_experts": 1, "random_state": 0} | FAST | parameters
+        parameters = {"weights": None, "n_experts": 1, "random_state": 0} | FAST | parameters
         if kind is SpecMoEFeaturizer:
             parameters = {name: value for name, value in parameters.items() if name not in FAST}
         return kind(**parameters)

@@ -467,7 +467,7 @@ BAD_EXPERTS = {
     "n_experts": (0, ValueError, "n_experts must be >= 1"),
     "batch_size": (2.5, TypeError, "batch_size must be an integer"),
     "random_state": ("seed", TypeError, "random_state must be None, an int"),
-    "weights": (3, TypeError, "weights must be a path"),
+    "weights": (3, TypeError, r"weights must be a name \('starter'\), a path"),
 }
 BAD_TRAINING = {
     "gate_scale": ("linear", ValueError, "'log', 'power', 'none'"),
@@ -541,6 +541,7 @@ def bad_weights(tmp_path_factory):
         "two layouts": ([expert, published], CheckpointError, "one layout, got channelwise, published"),
         "none": ([], ValueError, "empty list"),
         "absent": (folder / "absent.pth", FileNotFoundError, "no weights file"),
+        "misspelt": ("startr", FileNotFoundError, "no weights file startr.*named by a str: 'starter'"),
         "folder": (folder, CheckpointError, "is a folder"),
     }
 

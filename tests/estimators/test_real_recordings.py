@@ -52,7 +52,7 @@ def test_no_recording_is_left_out(data_root):
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_file_becomes_finite_features(name, layout, data_root):
     epochs = read_epochs(data_root / "formats" / name)
-    featurizer = SpecMoEFeaturizer(n_experts=1, layout=layout, random_state=0)
+    featurizer = SpecMoEFeaturizer(weights=None, n_experts=1, layout=layout, random_state=0)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         features = featurizer.fit_transform(epochs)
@@ -66,7 +66,7 @@ def test_every_file_becomes_finite_features(name, layout, data_root):
 
 def test_the_mislabelled_recording_is_warned_about_until_it_is_put_right(data_root):
     epochs = read_epochs(data_root / "formats" / MISLABELLED)
-    featurizer = SpecMoEFeaturizer(n_experts=1, random_state=0)
+    featurizer = SpecMoEFeaturizer(weights=None, n_experts=1, random_state=0)
     with pytest.warns(AmplitudeWarning, match=r"implausible for EEG.*to volts"):
         featurizer.fit(epochs)
     right = epochs.load_data().apply_function(lambda x: 1000 * x)
@@ -87,7 +87,7 @@ def arithmetic_epochs(path):
 def test_fused_and_blocked_attention_agree_on_real_epochs(subject, data_root, monkeypatch):
     X, sfreq = arithmetic_epochs(data_root / "eegmat" / f"{subject}.npz")
     featurizer = SpecMoEFeaturizer(
-        n_experts=1, layout="published", sfreq=sfreq, unit="uV", channel_pooling=None, random_state=0
+        None, n_experts=1, layout="published", sfreq=sfreq, unit="uV", channel_pooling=None, random_state=0
     ).fit(X)
     calls, features = [], {}
     for form in ("blocked", "fused"):

@@ -9,7 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold, StratifiedKFold, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils import get_tags
+from sklearn.utils.estimator_checks import check_classifiers_train, check_regressors_train, parametrize_with_checks
 
 from mne_specmoe import (
     SpecMoEClassifier,
@@ -27,14 +28,33 @@ pytestmark = pytest.mark.filterwarnings("ignore::mne_specmoe.UntrainedWarning")
 
 @parametrize_with_checks(
     [
-        SpecMoEFeaturizer(n_experts=1),
-        SpecMoEClassifier(n_experts=1, hidden=32, max_epochs=20),
-        SpecMoERegressor(n_experts=1, hidden=32, max_epochs=5),
+        SpecMoEFeaturizer(),
+        SpecMoEClassifier(weights=None, n_experts=1, hidden=32, max_epochs=20),
+        SpecMoERegressor(weights=None, n_experts=1, hidden=32, max_epochs=5),
     ]
 )
 @pytest.mark.filterwarnings("ignore::UserWarning")  # the checks' data are no EEG: short, and not in volts
 def test_scikit_learn_finds_nothing_wrong(estimator, check):
     check(estimator)
+
+
+@pytest.mark.parametrize(
+    ("kind", "check"),
+    [(SpecMoEClassifier, check_classifiers_train), (SpecMoERegressor, check_regressors_train)],
+    ids=lambda value: value.__name__,
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")  # as above
+def test_scikit_learn_finds_nothing_wrong_in_training_on_the_default_experts(kind, check):
+    check(kind.__name__, kind(max_epochs=5))
+
+
+def test_scores_on_data_that_are_no_eeg_are_promised_only_where_they_are_reached():
+    for weights in (None, "starter", ["1.pth", "2.pth"]):
+        for validation_fraction in (None, 0.2):
+            parameters = {"weights": weights, "validation_fraction": validation_fraction}
+            classifier, regressor = (get_tags(kind(**parameters)) for kind in PREDICTORS)
+            assert classifier.classifier_tags.poor_score == (weights is not None)
+            assert regressor.regressor_tags.poor_score == (weights is not None or validation_fraction is not None)
 
 
 @pytest.fixture

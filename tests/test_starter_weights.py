@@ -1,0 +1,89 @@
+"""The starter experts: what their file says, and how they rebuild people they never saw."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import mne_specmoe
+from mne_specmoe.assembly import describe
+from mne_specmoe.benchmark.rebuilding import (
+    expert_rebuilds,
+    fit_gains,
+    interpolate,
+    leave_masked,
+    mean_of,
+    measure,
+    rescale_bands,
+)
+from mne_specmoe.benchmark.recordings import HELD_OUT, PREPROCESSING, chosen_recordings
+from mne_specmoe.checkpoint import load_experts
+from mne_specmoe.data.build import build_corpus
+from mne_specmoe.models.specmoe.masking import GaussianStftMask
+
+WEIGHTS = Path(mne_specmoe.__file__).parent / "weights"
+SEGMENTS = {"segment_seconds": 10.0, "edge_seconds": 0.0, "min_seconds": 0.0, "reject_uv": 300.0}
+
+
+@pytest.fixture(scope="module")
+def experts():
+    return load_experts("starter")
+
+
+def test_the_file_is_small_enough_for_the_wheel():
+    assert sum(path.stat().st_size for path in WEIGHTS.iterdir()) <= 20e6
+
+
+def test_the_file_says_what_the_experts_were_trained_on():
+    description = describe("starter")
+    assert "CC BY 4.0" in description["licence"]
+    runs = [expert["data"] for expert in description["training"]["experts"]]
+    assert [run["subset"] for run in runs] == ["1/3", "2/3", "3/3"]
+    assert len({run["corpus"] for run in runs}) == 1
+    prepared = runs[0]["preprocessing"]
+    assert prepared["l_freq"] == PREPROCESSING["l_freq"]
+    assert prepared["h_freq"] == PREPROCESSING["h_freq"]
+    assert prepared["notch"] == [PREPROCESSING["notch"]]
+
+
+def test_experts_are_finite_and_differ(experts):
+    weights = [torch.nn.utils.parameters_to_vector(expert.parameters()).detach() for expert in experts]
+    assert len(weights) == 3
+    for i, first in enumerate(weights):
+        assert first.isfinite().all()
+        assert all(not torch.allclose(first, other) for other in weights[:i])
+
+
+def test_the_model_card_names_who_was_held_out():
+    card = (WEIGHTS / "README.md").read_text(encoding="utf-8")
+    assert "@@" not in card
+    assert "Subject24–31" in card
+    assert "72, 74, 76–81" in card
+    assert "34, 36–42" in card
+    assert HELD_OUT["guinea_bissau"][:2] == ("sub-072", "sub-074")
+
+
+@pytest.mark.real_data
+def test_held_out_people_are_rebuilt_better_than_without_a_network(data_root, tmp_path, experts):
+    def corpus(*, held_out, at_most):
+        """The first people of every data set."""
+        raws = [
+            raw
+            for dataset in HELD_OUT
+            for recording in chosen_recordings(data_root, dataset, held_out=held_out)[:at_most]
+            for raw in recording.parts()
+        ]
+        options = {name: value for name, value in PREPROCESSING.items() if name != "channels"}
+        path = tmp_path / ("held_out" if held_out else "training")
+        return build_corpus(raws, path, channels="all", **options, **SEGMENTS, progress=False)
+
+    mask = GaussianStftMask()
+    methods = {
+        "masked signal": leave_masked,
+        "rescaled bands": rescale_bands(fit_gains(corpus(held_out=False, at_most=3), mask)),
+        "interpolation": interpolate,
+        "starter": mean_of([expert_rebuilds(expert) for expert in experts]),
+    }
+    errors = measure(corpus(held_out=True, at_most=2), methods, mask)
+    means = {method: bands["all"].mean() for method, bands in errors.by_method.items()}
+    assert all(means["starter"] < means[baseline] for baseline in methods if baseline != "starter")
