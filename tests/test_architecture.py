@@ -29,6 +29,7 @@ LAYERS = (
     ("models.specmoe.gains",),
     ("models.specmoe.network", "models.brainrvq.network"),
     ("models.brainrvq.tokenizer",),
+    ("models.brainrvq.prediction",),
     ("models.specmoe.mixture",),
     ("models.specmoe.published", "models.brainrvq.published"),
     ("models.specmoe.objective", "models.brainrvq.objective"),

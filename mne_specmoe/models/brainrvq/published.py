@@ -80,3 +80,22 @@ def unused_tokenizer_keys(n_levels: int) -> set[str]:
         for level in range(n_levels)
         for name in ("cluster_size", "embed_avg")
     }
+
+
+def pretraining_keys(encoder: TransformerConfig, n_levels: int) -> dict[str, str]:
+    """Our names of a pretraining network's tensors → the published ones, which have unused ones, too."""
+    keys = encoder_keys(encoder, "encoder.", "student.", norm="norm") | {"mask_token": "student.mask_token"}
+    for domain, letter in (("time", "t"), ("frequency", "f")):
+        for level in range(n_levels):
+            keys |= _leaves(f"predict_{domain}.heads.{level}", f"lm_heads_{letter}.{level}")
+        for level in range(n_levels - 1):
+            keys |= {f"predict_{domain}.embeddings.{level}.weight": f"token_embed_{letter}.{level}.weight"}
+            keys |= _leaves(f"predict_{domain}.norms.{level}", f"fusion_norm_{letter}.{level + 1}")
+    return keys
+
+
+def unused_pretraining_keys(n_levels: int) -> set[str]:
+    """Tensors of published pretraining networks that never get a gradient."""
+    return {"student.lm_head.weight", "student.lm_head.bias"} | {
+        f"token_embed_{letter}.{n_levels - 1}.weight" for letter in "tf"
+    }
