@@ -25,6 +25,7 @@ from mne_specmoe.benchmark.rebuilding import (
     expert_rebuilds,
     fit_gains,
     interpolate,
+    interpolate_values,
     leave_masked,
     mean_of,
     measure,
@@ -92,7 +93,7 @@ def _subject(path: Path) -> str | None:
 
 
 def measure_rebuilding(training: Path, held_out: Path, weights: Sequence[Path], mask: GaussianStftMask) -> str:
-    """Measure errors of experts on held-out recordings against three forms without a network.
+    """Measure errors of experts on held-out recordings against forms without a network.
 
     Parameters
     ----------
@@ -120,6 +121,7 @@ def measure_rebuilding(training: Path, held_out: Path, weights: Sequence[Path], 
         "masked signal": leave_masked,
         "rescaled bands": rescale_bands(fit_gains(seen, mask)),
         "interpolation": interpolate,
+        "of complex values": interpolate_values,
     }
     experts = {}
     for name, path in named.items():

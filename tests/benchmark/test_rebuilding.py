@@ -13,6 +13,7 @@ from mne_specmoe.benchmark.rebuilding import (
     expert_rebuilds,
     fit_gains,
     interpolate,
+    interpolate_values,
     leave_masked,
     mean_of,
     measure,
@@ -201,7 +202,7 @@ def test_gains_of_few_segments_come_from_all_over_the_corpus(corpus, monkeypatch
     assert [segments.tolist() for segments in chosen] == [[0, 5, 10, 15]]
 
 
-@pytest.mark.parametrize("method", [interpolate, undo_mask])
+@pytest.mark.parametrize("method", [interpolate, interpolate_values, undo_mask])
 def test_the_signal_stays_as_it_is_where_nothing_is_missing(method):
     x = torch.randn(2, 3, 1000, generator=torch.Generator().manual_seed(0))
     assert torch.allclose(method(make_batch(x), x, torch.ones(2, 1, 201, 6)), x, atol=1e-5)
@@ -267,13 +268,24 @@ def test_lines_are_those_of_numpy():
     assert np.array_equal(values, before)
 
 
-@pytest.mark.parametrize("method", [interpolate, undo_mask])
+@pytest.mark.parametrize("method", [interpolate, interpolate_values, undo_mask])
 @pytest.mark.parametrize("left", [0.0, 1.0])
 def test_everything_may_be_missing(method, left):
     x = left * torch.randn(2, 3, 1000, generator=torch.Generator().manual_seed(0))
     rebuilt = method(make_batch(x), x, torch.zeros(2, 1, 201, 6))
     assert torch.isfinite(rebuilt).all()
     assert rebuilt.any() == bool(left)
+
+
+def test_lines_between_complex_values_need_phases_that_stay():
+    kept = torch.ones(1, 1, 201, 21)
+    kept[..., 10] = 0.0
+    for hertz, better in ((10.0, True), (10.5, False)):  # from frame to frame, 1 s, the phase of 10.5 Hz turns by half
+        x = sine(hertz, 4000)
+        masked = MASK.apply(x, kept)
+        rebuilt = interpolate_values(make_batch(x), masked, kept)
+        error, before = ((part - x)[..., 1900:2100].square().mean().item() for part in (rebuilt, masked))
+        assert (error < before) is better
 
 
 def test_undoing_the_mask_draws_no_line_where_the_mask_left_nothing():
@@ -286,7 +298,7 @@ def test_undoing_the_mask_draws_no_line_where_the_mask_left_nothing():
     assert filled[..., 45:56, inner].max() < 0.01
 
 
-@pytest.mark.parametrize("method", [interpolate, undo_mask])
+@pytest.mark.parametrize("method", [interpolate, interpolate_values, undo_mask])
 def test_every_channel_is_taken_by_its_own_map(method):
     x = torch.from_numpy(eeg_uv(4, 2, 0)[None] / 100).float()
     kept = GaussianStftMask(scope="local", group_size=2).draw(1200, torch.arange(1), n_channels=4)

@@ -125,13 +125,13 @@ def test_export_does_not_mix_with_recordings_of_other_subjects(root, tmp_path):
 def test_rebuild_shows_all_experts_and_baselines(corpora, weights, capsys, scope):
     text = run(capsys, "rebuild", *corpora, *weights, "--scope", scope)
     assert text.startswith("3 subjects")
-    baselines = ("masked signal", "rescaled bands", "interpolation", "mask undone")
+    baselines = ("masked signal", "rescaled bands", "interpolation", "of complex values", "mask undone")
     experts = ("single", "pair", "pair, expert 1", "pair, expert 2", "run")
     rows = [re.split(r"  +", line)[0] for line in text.splitlines()]
-    assert [row for row in rows[3:9] if row] == [*baselines, *experts[:2]]
+    assert [row for row in rows[3:10] if row] == [*baselines, *experts[:2]]
     for expert in experts:
         assert expert in rows
-        assert rows[rows.index(f"{expert}, difference to") + 1 :][:4] == list(baselines)
+        assert rows[rows.index(f"{expert}, difference to") + 1 :][:5] == list(baselines)
     assert all(band in text for band in BANDS)
 
 
