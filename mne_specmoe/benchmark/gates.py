@@ -1,7 +1,6 @@
 """What the gate of a classifier should read: the spectrum in decibels, as power, or nothing."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 import torch
@@ -13,11 +12,11 @@ from mne_specmoe.benchmark.probe import Windows
 from mne_specmoe.estimators._training import Run, Schedule, inner_split, train
 from mne_specmoe.models.specmoe.mixture import GATE_SCALES, SpecMoE
 from mne_specmoe.models.specmoe.network import SpecHiNetEncoder
+from mne_specmoe.signal.canonical import SFREQ, to_network
 
 _N_FOLDS = 4
 _N_SEEDS = 3
 _PASS = 32  # windows
-_UNITS_PER_VOLT = 1e4
 _SCHEDULE = Schedule(
     max_epochs=100, unfreeze_epoch=None, lr=1e-3, expert_lr=1e-3, weight_decay=0.0, patience=20, batch_size=64
 )  # as SpecMoEClassifier's
@@ -64,7 +63,7 @@ def gate_scores(
 def _pooled(windows: Windows, experts: Sequence[SpecHiNetEncoder]) -> tuple[Tensor, Tensor]:
     """Embeddings, pooled over time, and spectra of all windows."""
     model = _model(windows, experts, "log").eval()
-    x = torch.from_numpy(windows.volts * _UNITS_PER_VOLT).float()
+    x = to_network(windows.volts, SFREQ)
     parts = [model.pool(part) for part in x.split(_PASS)]
     return tuple(torch.cat(column) for column in zip(*parts, strict=True))
 
@@ -95,7 +94,7 @@ def _fit_predict(
             signals=_no_signals,
             target=torch.from_numpy(labels),
             split=split,
-            criterion=partial(nn.CrossEntropyLoss),
+            criterion=nn.CrossEntropyLoss,
         )
     with torch.inference_mode():
         return model.readout(*(x[test] for x in pooled)).argmax(1).numpy()

@@ -14,8 +14,8 @@ from mne_specmoe.models.brainrvq.prediction import BrainRVQ, Predictions
 from mne_specmoe.models.brainrvq.tokenizer import BrainRVQTokenizer, Codes, RebuiltPatches
 from mne_specmoe.models.interface import Batch
 
-LEVEL_WEIGHTS = (1.0, 0.5, 0.25)
-"""Weights of the levels' losses, coarse to fine; each deeper level has half the weight of the one before."""
+LEVEL_WEIGHT = 0.5
+"""Weight of a level's loss against that of the level before; the coarsest has 1."""
 
 _EPS = 1e-6
 _LONG_IDLE = 100  # updates without use after which a code counts as dead
@@ -207,7 +207,7 @@ def code_losses(predictions: Predictions, codes: Codes, mask: Tensor) -> tuple[T
     for domain in ("time", "frequency"):
         true = getattr(codes, domain).flatten(2)  # [levels, B, L]
         for level in range(len(true)):
-            weight = LEVEL_WEIGHTS[0] * 0.5**level
+            weight = LEVEL_WEIGHT**level
             entropies, hits = [], []
             for part, hidden in ((domain, mask), (f"{domain}_rest", ~mask)):
                 logits, wanted = getattr(predictions, part)[level].float(), true[level][hidden]

@@ -1,11 +1,11 @@
 import pickle
 from dataclasses import asdict
 from itertools import permutations
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from brainrvq_golden import load_golden
 from scipy.stats import chi2
 
 from mne_specmoe.models.brainrvq.masking import (
@@ -16,7 +16,6 @@ from mne_specmoe.models.brainrvq.masking import (
     limit_runs,
 )
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "brainrvq_public.npz"
 PINNED = [
     [7, 8, 9, 11, 13, 15, 16, 17, 18, 19, 23],
     [2, 8, 11, 12, 14, 17, 18, 19, 20, 21],
@@ -25,8 +24,7 @@ PINNED = [
 
 @pytest.fixture(scope="module")
 def golden() -> dict[str, torch.Tensor]:
-    with np.load(GOLDEN) as archive:
-        return {name: torch.from_numpy(archive[name]) for name in archive.files}
+    return {name: torch.from_numpy(array) for name, array in load_golden().items()}
 
 
 def seeds(n: int, first: int = 1000) -> torch.Tensor:
