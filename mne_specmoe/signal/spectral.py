@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+_BLOCK_SIGNALS = 20  # signals of 30 s whose transform fits a processor's cache
+
 
 def welch_psd(x: Tensor, *, sfreq: float = 200.0, n_per_segment: int, n_overlap: int = 0) -> Tensor:
     """Welch power spectral density without one-sided doubling.
@@ -67,14 +69,11 @@ def stft(x: Tensor, *, n_fft: int, hop: int) -> Tensor:
     missing = (n_frames(n_times, n_fft=n_fft, hop=hop) - 1) * hop - n_times
     half = n_fft // 2
     window = _window(n_fft, x.dtype, x.device)
-    if hop == half and not missing:
-        frames = _halved_frames(x.unflatten(-1, (-1, hop)), window)
-    else:
-        frames = F.pad(x, (half, half + missing)).unfold(-1, n_fft, hop) * window  # (..., n_frames, n_fft)
+    frames = F.pad(x, (half, half + missing)).unfold(-1, n_fft, hop) * window  # (..., n_frames, n_fft)
     return torch.fft.rfft(frames).transpose(-1, -2)
 
 
-def istft(z: Tensor, *, n_fft: int, hop: int, n_times: int, out: Tensor | None = None) -> Tensor:
+def istft(z: Tensor, *, n_fft: int, hop: int, n_times: int) -> Tensor:
     """Inverse of `stft`, as in `scipy.signal.istft`.
 
     Of all signals, the one whose transform comes closest to `z`: frames are weighted by the window, added up and
@@ -88,8 +87,6 @@ def istft(z: Tensor, *, n_fft: int, hop: int, n_times: int, out: Tensor | None =
         As for `stft`.
     n_times : int
         Length of the signal that `z` came from; the padding beyond it is cut off.
-    out : Tensor, shape (..., n_times), optional
-        Where to write the result; without gradients only.
 
     Returns
     -------
@@ -107,10 +104,34 @@ def istft(z: Tensor, *, n_fft: int, hop: int, n_times: int, out: Tensor | None =
             f"z must end with {expected} frequencies and frames for n_times={n_times}, got {tuple(z.shape[-2:])}."
         )
     frames = torch.fft.irfft(z.transpose(-1, -2), n_fft)
-    if 2 * hop == n_fft and out is not None and n_times % hop == 0:
-        return _add_halves(frames, out.unflatten(-1, (-1, hop)))
-    added = _add_halves(frames) if 2 * hop == n_fft else _add_overlapping(frames, hop)
-    return added[..., :n_times] if out is None else out.copy_(added[..., :n_times])
+    added = _add_halves(frames).flatten(-2) if 2 * hop == n_fft else _add_overlapping(frames, hop)
+    return added[..., :n_times]
+
+
+def weigh_bins(x: Tensor, weights: Tensor, *, n_fft: int, hop: int) -> Tensor:
+    """Multiply the bins of the short-time Fourier transform, and transform back.
+
+    Parameters
+    ----------
+    x : Tensor, shape (n_segments, n_channels, n_times)
+        Real signals.
+    weights : Tensor, shape (n_segments, 1 or n_channels, n_fft // 2 + 1, n_frames)
+        Real, on the same device.
+    n_fft, hop : int
+        As for `stft`.
+
+    Returns
+    -------
+    weighed : Tensor, shape (n_segments, n_channels, n_times)
+        ``istft(stft(x) * weights)``. On a processor and without gradients, it is computed a few signals at a time,
+        which stay in the cache.
+    """
+    _check_frames(n_fft, hop)
+    with_gradient = torch.is_grad_enabled() and (x.requires_grad or weights.requires_grad)
+    if x.device.type != "cpu" or with_gradient or 2 * hop != n_fft or x.shape[-1] % hop:
+        z = stft(x, n_fft=n_fft, hop=hop).mul_(weights)
+        return istft(z, n_fft=n_fft, hop=hop, n_times=x.shape[-1])
+    return _weigh_in_cache(x, weights, n_fft)
 
 
 def n_frames(n_times: int, *, n_fft: int, hop: int) -> int:
@@ -141,28 +162,32 @@ def _inverse_window(n_fft: int, dtype: torch.dtype, device: torch.device) -> Ten
         return window / (window.square() + window.roll(n_fft // 2).square())
 
 
-def _halved_frames(halves: Tensor, window: Tensor) -> Tensor:
-    """Weighted frames that overlap by half, of a signal cut into halves (..., n_halves, hop), without a padded copy."""
-    n_halves, hop = halves.shape[-2:]
-    frames = halves.new_empty(*halves.shape[:-2], n_halves + 1, 2 * hop)
+def _weigh_in_cache(x: Tensor, weights: Tensor, n_fft: int) -> Tensor:
+    """`weigh_bins` where frames overlap by half and fill the signal: as few passes over memory as can be."""
+    hop = n_fft // 2
+    first, second = _window(n_fft, x.dtype, x.device).split(hop)
+    halves = x.unflatten(-1, (-1, hop))  # (n_segments, n_channels, n_halves, hop)
+    weighed = torch.empty_like(halves, memory_format=torch.contiguous_format)
+    n_segments = max(1, _BLOCK_SIGNALS // x.shape[1])
+    frames = x.new_zeros(min(n_segments, len(x)), x.shape[1], halves.shape[2] + 1, n_fft)  # zeros before and after
     later, earlier = frames[..., 1:, :hop], frames[..., :-1, hop:]
-    if torch.is_grad_enabled() and halves.requires_grad:
-        later.copy_(halves * window[:hop])
-        earlier.copy_(halves * window[hop:])
-    else:  # one pass less
-        torch.mul(halves, window[:hop], out=later)
-        torch.mul(halves, window[hop:], out=earlier)
-    frames[..., 0, :hop] = 0
-    frames[..., -1, hop:] = 0
-    return frames
+    for source, result, gains in zip(*(t.split(n_segments) for t in (halves, weighed, weights)), strict=True):
+        n = len(source)
+        torch.mul(source, first, out=later[:n])
+        torch.mul(source, second, out=earlier[:n])
+        z = torch.fft.rfft(frames[:n])
+        # Both parts of every number get their own weight: several times faster than complex by real.
+        torch.view_as_real(z).view(*z.shape[:-1], n_fft + 2).mul_(gains.mT.repeat_interleave(2, -1))
+        _add_halves(torch.fft.irfft(z, n_fft), out=result)
+    return weighed.flatten(-2)
 
 
 def _add_halves(frames: Tensor, out: Tensor | None = None) -> Tensor:
-    """`_add_overlapping` where every sample lies in two frames, the usual case: fewer passes over the data."""
+    """`_add_overlapping` where every sample lies in two frames, the usual case: signals (..., n_halves, n_fft // 2)."""
     n_fft = frames.shape[-1]
     first, second = _inverse_window(n_fft, frames.dtype, frames.device).split(n_fft // 2)
     added = torch.mul(frames[..., :-1, n_fft // 2 :], second, out=out)
-    return added.addcmul_(frames[..., 1:, : n_fft // 2], first).flatten(-2)
+    return added.addcmul_(frames[..., 1:, : n_fft // 2], first)
 
 
 def _add_overlapping(frames: Tensor, hop: int) -> Tensor:

@@ -7,7 +7,7 @@ from scipy.signal import stft as scipy_stft
 from scipy.signal import welch
 
 from mne_specmoe.signal.canonical import pad
-from mne_specmoe.signal.spectral import istft, n_frames, stft, welch_psd
+from mne_specmoe.signal.spectral import istft, n_frames, stft, weigh_bins, welch_psd
 
 
 @pytest.mark.parametrize(
@@ -115,6 +115,19 @@ def test_inverse_gives_the_signal_back(n_times, n_fft, hop):
         back = istft(stft(x, n_fft=n_fft, hop=hop), n_fft=n_fft, hop=hop, n_times=n_times)
         assert back.dtype == x.dtype
         torch.testing.assert_close(back, x)
+
+
+@pytest.mark.parametrize(("n_segments", "n_channels"), [(1, 1), (45, 1), (7, 3), (2, 43)])
+@pytest.mark.parametrize(("n_times", "hop"), [(800, 200), (830, 200), (830, 150)])
+def test_weighed_bins_are_those_of_the_plain_form(n_segments, n_channels, n_times, hop):
+    frames = {"n_fft": 400, "hop": hop}
+    x = noise(n_segments, n_times, n_channels).mT  # no signal lies in one piece
+    for n_weights in {1, n_channels}:
+        weights = noise(n_segments, n_weights, 201, n_frames(n_times, **frames))
+        expected = istft(stft(x, **frames) * weights, **frames, n_times=n_times)
+        torch.testing.assert_close(weigh_bins(x, weights, **frames), expected)
+        with_gradient = weights.clone().requires_grad_()
+        torch.testing.assert_close(weigh_bins(x, with_gradient, **frames), expected)
 
 
 def test_both_transforms_are_differentiable():

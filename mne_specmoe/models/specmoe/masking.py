@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mne_specmoe._validation import check_number, check_option
-from mne_specmoe.signal.spectral import istft, n_frames, stft
+from mne_specmoe.signal.spectral import n_frames, weigh_bins
 
 N_FFT = 400
 """Samples of a frame: 2 s at 200 Hz, so that frequencies are 0.5 Hz apart."""
@@ -36,7 +36,6 @@ _MOST_EXPECTED = 500  # bumps per map, before a configuration is refused
 _MOST_BUMPS = 4096  # bumps per map, before drawing gives up
 _FIRST_BUMPS = 12  # enough for most maps of the default configuration
 _BLOCK_BUMPS = 512  # bumps of many maps that fit a processor's cache
-_BLOCK_SIGNALS = 40  # signals whose transform fits a processor's cache
 
 
 @dataclass(frozen=True)
@@ -349,13 +348,7 @@ class GaussianStftMask:
         """
         _check_map(x, map)
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        if x.device.type != "cpu" or (torch.is_grad_enabled() and (x.requires_grad or map.requires_grad)):
-            return _weigh(wide, map).to(x.dtype)
-        masked = torch.empty_like(wide, memory_format=torch.contiguous_format)
-        n = max(1, _BLOCK_SIGNALS // x.shape[1])
-        for i in range(0, len(x), n):
-            _weigh(wide[i : i + n], map[i : i + n], masked[i : i + n])
-        return masked.to(x.dtype)
+        return weigh_bins(wide, map, n_fft=N_FFT, hop=HOP).to(x.dtype)
 
     def _draw_streams(self, streams: np.ndarray, n_times: int, device: torch.device | str | None) -> Tensor:
         """Maps of streams (n_segments, n_groups): (n_segments, n_groups, n_freqs, n_frames)."""
@@ -490,12 +483,6 @@ def _one_by_one(chosen: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np
     for turn in range(n_chosen.max(initial=0)):
         rows = np.flatnonzero(n_chosen > turn)
         yield rows, places[rows, turn], places[rows, turn + 1]
-
-
-def _weigh(x: Tensor, map: Tensor, out: Tensor | None = None) -> Tensor:
-    """Multiply the transform of x by a map."""
-    z = stft(x, n_fft=N_FFT, hop=HOP).mul_(map)
-    return istft(z, n_fft=N_FFT, hop=HOP, n_times=x.shape[-1], out=out)
 
 
 def _to_device(array: np.ndarray, device: torch.device | str | None) -> Tensor:
