@@ -1,10 +1,14 @@
-"""Weights on disk: one safetensors file with a JSON header, and safe readers of what others published."""
+"""Weights on disk: one safetensors file with a JSON header, and safe reading of what others published.
 
+This is the format, whatever the network; `mne_specmoe.loaders` has the functions for each family.
+"""
+
+import argparse
 import json
 import os
 import pickle
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,21 +21,15 @@ from torch import Tensor, nn
 
 from mne_specmoe._files import replacing
 from mne_specmoe._validation import CheckpointError, check_option, listed
-from mne_specmoe.models.registry import ARCHITECTURES, BUNDLED, architecture_of
-from mne_specmoe.models.specmoe.mixture import ExpertSet, SpecMoE, shared_setting
-from mne_specmoe.models.specmoe.network import SpecHiNet, SpecHiNetEncoder
-from mne_specmoe.models.specmoe.published import encoder_keys, expert_keys, readout_keys
+from mne_specmoe.models.registry import ARCHITECTURES, BUNDLED, PUBLISHED, PublishedKind, architecture_of
 
 FORMAT_VERSION = 1
 _WEIGHTS = Path(__file__).parent / "weights"
-# Where published files keep their tensors: what such a file is, and what to tell who asked for the other kind.
-_PUBLISHED_ENTRIES = {
-    "model_state": ("expert", "It looks like one expert: use load_expert."),
-    "state_dict": ("fine-tuned model", "It looks fine-tuned: use load_specmoe."),
-}
-# What published checkpoints hold beside tensors: numpy numbers and arrays (losses, random states), nothing that runs
-# code.
+_PARALLEL = "module."  # what data-parallel training puts before the names of tensors
+# What published checkpoints hold beside tensors: numpy numbers and arrays (losses, random states) and the options of
+# a command line: nothing that runs code.
 _SAFE_GLOBALS = [
+    argparse.Namespace,
     np.dtype,
     np.ndarray,
     (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
@@ -67,165 +65,131 @@ class CheckpointHeader:
     format_version: int = FORMAT_VERSION
 
 
-def save_expert(
-    expert: SpecHiNet, path: str | os.PathLike, *, training: Mapping | None = None, precision: str = "float32"
+def save_network(
+    network: nn.Module, path: str | os.PathLike, *, training: Mapping | None = None, precision: str = "float32"
 ) -> Path:
-    """Write one expert, encoder and decoder, as safetensors.
+    """Write a network of a known architecture as safetensors.
 
     Parameters
     ----------
-    expert : SpecHiNet
-        The network.
+    network : nn.Module
+        One of the classes in `mne_specmoe.models.registry.ARCHITECTURES`.
     path : path-like
         Where to; replaced in one step if it exists, so that no reader sees half a file.
     training : mapping | None
         Summary of the training that goes into the header; must be JSON.
     precision : {"float32", "float16"}
-        Of the stored parameters. Half as large a file costs them the fourth digit; running statistics stay float32,
-        and so do all computations with what is read back.
+        Of the stored parameters. Half as large a file costs them the fourth digit; buffers (running statistics,
+        codebooks) stay as they are, and computations with what is read back are in float32.
 
     Returns
     -------
     path : Path
+
+    Raises
+    ------
+    TypeError
+        If the network is of no known architecture, or `training` is no JSON.
     """
-    return _save(expert, SpecHiNet, path, training, precision)
+    path = Path(path).expanduser()
+    header = CheckpointHeader(
+        architecture=architecture_of(network),
+        config=asdict(network.config),
+        training=dict(training or {}),
+        package_version=_package_version(),
+    )
+    check_option("precision", precision, ("float32", "float16"))
+    tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
+    if precision == "float16":
+        tensors |= {name: tensors[name].half() for name, _ in network.named_parameters()}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={"mne_specmoe": json.dumps(asdict(header), default=_plain)})
+    return path
 
 
-def save_experts(
-    experts: Sequence[SpecHiNet],
-    path: str | os.PathLike,
-    *,
-    training: Mapping | None = None,
-    precision: str = "float32",
-) -> Path:
-    """Write several whole experts of one layout into one file; see `save_expert`.
-
-    The estimators take the file as ``weights``, `load_expert` picks one expert out.
-    """
-    return _save(ExpertSet(experts=experts), ExpertSet, path, training, precision)
-
-
-def save_specmoe(network: SpecMoE, path: str | os.PathLike, *, training: Mapping | None = None) -> Path:
-    """Write a SpecMoE, experts' encoders, gate and head, as safetensors; see `save_expert`."""
-    return _save(network, SpecMoE, path, training)
-
-
-def load_expert(path: str | os.PathLike, *, number: int | None = None) -> SpecHiNet:
-    """Read one expert, ours (``.safetensors``) or a published one (``.pth``).
-
-    Published pickles are read with ``weights_only=True``: nothing in them can run.
+def load_network(path: str | os.PathLike, *architectures: str) -> nn.Module:
+    """Read a network from a file of ours.
 
     Parameters
     ----------
     path : path-like
-        The file; its format is told by its content, not by its name. ``"starter"`` is the file that comes with the
-        package; a file of that name is given as a `pathlib.Path`.
-    number : int | None
-        Which expert, from 1, where the file holds several.
+        The file, or the name of weights that come with the package.
+    *architectures : str
+        Keys of `mne_specmoe.models.registry.ARCHITECTURES`, one of which the file must hold.
 
     Returns
     -------
-    expert : SpecHiNet
+    network : nn.Module
         In evaluation mode, on the CPU.
 
     Raises
     ------
     CheckpointError
-        If the file cannot be read, is no expert, or a tensor is missing, superfluous or misshapen (it is named).
+        If the file cannot be read or holds another architecture, or a tensor is missing, superfluous or misshapen.
     FileNotFoundError
         If there is no such file.
     """
-    experts = load_experts(path)
-    if number is None and len(experts) > 1:
-        raise ValueError(f"{path} holds {len(experts)} experts; say which one with number=1 to {len(experts)}.")
-    if number is not None and not 1 <= number <= len(experts):
-        raise ValueError(f"number={number}, but {path} holds experts 1 to {len(experts)}.")
-    return experts[(number or 1) - 1]
-
-
-def load_experts(path: str | os.PathLike) -> list[SpecHiNet]:
-    """Read all experts of a file, with their decoders; see `load_expert`."""
     path = weights_path(path)
-    if _is_safetensors(path):
-        if read_header(path).architecture == "specmoe-experts":
-            return list(_load_ours(path, "specmoe-experts").experts)
-        return [_load_ours(path, "specmoe-expert")]
-    state = _published_state(path, "model_state")
-    expert, keys = SpecHiNet("published"), expert_keys()
-    return [_fill(expert, _renamed(path, state, keys), path, stored_names=keys)]
+    header = read_header(path)
+    _check_architecture(path, header.architecture, architectures)
+    network = ARCHITECTURES[header.architecture].build(_config(path, header))
+    return fill(network, _tensors(path), path)
 
 
-def load_specmoe(
-    path: str | os.PathLike,
-    *,
-    time_pooling: str | None = None,
-    channel_pooling: str | None = None,
-    n_times: int | None = None,
-) -> SpecMoE:
-    """Read a SpecMoE, ours (``.safetensors``) or a published fine-tuned one (``.pth``).
+def load_part(path: str | os.PathLike, architecture: str, part: str, build: Callable[[object], nn.Module]) -> nn.Module:
+    """Read one part of a network from a file of ours, and neither read nor build the rest.
 
     Parameters
     ----------
     path : path-like
-        The file.
-    time_pooling, channel_pooling : {"mean", "max"} | None
-        Our files know these, and another value is an error. Published ones do not: None means "mean" there.
-    n_times : int | None
-        Samples per epoch at 200 Hz. Our files know it. For published ones None means the shortest epoch with the
-        spectral resolution that the gate was trained on; a number that contradicts that resolution is an error.
+        The file, or the name of weights that come with the package.
+    architecture : str
+        Key of `mne_specmoe.models.registry.ARCHITECTURES` that the file must hold.
+    part : str
+        Name of the part: an attribute of the network.
+    build : callable
+        Makes the part, untrained, from the network's config.
 
     Returns
     -------
-    network : SpecMoE
+    part : nn.Module
         In evaluation mode, on the CPU.
 
     Raises
     ------
-    CheckpointError
-        As in `load_expert`.
+    CheckpointError, FileNotFoundError
+        As in `load_network`.
     """
     path = weights_path(path)
-    if _is_safetensors(path):
-        network = _load_ours(path, "specmoe")
-        wanted = {"time_pooling": time_pooling, "channel_pooling": channel_pooling, "n_times": n_times}
-        for name, value in wanted.items():
-            if value is not None and value != getattr(network.config, name):
-                raise CheckpointError(
-                    f"{path} holds a SpecMoE with {name}={getattr(network.config, name)!r}, "
-                    f"but {name}={value!r} was asked for; leave it out, or train with the other value."
-                )
-        return network
-    state = _published_state(path, "state_dict")
-    return _published_specmoe(path, state, time_pooling or "mean", channel_pooling or "mean", n_times)
+    header = read_header(path)
+    _check_architecture(path, header.architecture, [architecture])
+    network = build(_config(path, header))
+    names = {name: f"{part}.{name}" for name in network.state_dict()}
+    return fill(network, renamed(path, _tensors(path, f"{part}."), names), path, stored_names=names)
 
 
-def load_encoders(weights: str | os.PathLike | Sequence[str | os.PathLike]) -> list[SpecHiNetEncoder]:
-    """Read the encoders of a SpecMoE file, of an expert file, or of a list of expert files.
+def _config(path: Path, header: CheckpointHeader) -> object:
+    """The config of a known architecture."""
+    kind = ARCHITECTURES[header.architecture].config
+    try:
+        return kind(**header.config)
+    except (TypeError, ValueError) as error:
+        known = sorted(field.name for field in fields(kind))
+        raise CheckpointError(f"{path} has a config that is not understood ({error}); known: {known}.") from error
 
-    Parameters
-    ----------
-    weights : path-like | sequence of path-like
-        One file or ``"starter"``, see `load_expert`, or one file per expert.
 
-    Returns
-    -------
-    encoders : list of SpecHiNetEncoder
-        All of one layout.
-    """
-    if isinstance(weights, str | os.PathLike):
-        path = weights_path(weights)
-        if _holds_experts(path):
-            return [expert.encoder for expert in load_experts(path)]
-        return list(load_specmoe(path).experts)
-    encoders = [load_expert(path).encoder for path in weights]
-    if not encoders:
-        raise ValueError("weights is an empty list; give at least one expert, or None.")
-    for name in ("layout", "amplitude"):
-        try:
-            shared_setting(name, encoders)
-        except ValueError as error:
-            raise CheckpointError(f"The files do not go together: {error}") from None
-    return encoders
+def _tensors(path: Path, prefix: str = "") -> dict[str, Tensor]:
+    """Tensors of a file of ours whose names begin so."""
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118
+
+
+def _check_architecture(path: Path, found: str, wanted: Sequence[str]) -> None:
+    """Raise a CheckpointError that says which function reads what was found."""
+    if found not in wanted:
+        hint = f"; use {ARCHITECTURES[found].loader}" if found in ARCHITECTURES else ""
+        expected = " or ".join(map(repr, wanted))
+        raise CheckpointError(f"{path} holds the architecture {found!r}, expected {expected}{hint}.")
 
 
 def read_header(path: str | os.PathLike) -> CheckpointHeader:
@@ -261,38 +225,6 @@ def read_header(path: str | os.PathLike) -> CheckpointHeader:
 def is_ours(path: str | os.PathLike) -> bool:
     """Tell a file of ours from a published pickle; raise a CheckpointError for anything else."""
     return _is_safetensors(weights_path(path))
-
-
-def published_kind(path: str | os.PathLike) -> str:
-    """Say what a published file holds: ``"expert"`` or ``"fine-tuned model"``."""
-    path = weights_path(path)
-    content = _read_published(path)
-    for entry, (kind, _) in _PUBLISHED_ENTRIES.items():
-        if entry in content:
-            return kind
-    raise CheckpointError(f"{path} is no published SpecMoE file: it has only {_some(content)}.")
-
-
-def _save(
-    network: nn.Module, kind: type, path: str | os.PathLike, training: Mapping | None, precision: str = "float32"
-) -> Path:
-    """Write header and tensors in one step, so that no reader sees half a file."""
-    if not isinstance(network, kind):
-        raise TypeError(f"Expected a {kind.__name__}, got {type(network).__name__}.")
-    path = Path(path).expanduser()
-    header = CheckpointHeader(
-        architecture=architecture_of(network),
-        config=asdict(network.config),
-        training=dict(training or {}),
-        package_version=_package_version(),
-    )
-    check_option("precision", precision, ("float32", "float16"))
-    tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
-    if precision == "float16":
-        tensors |= {name: tensors[name].half() for name, _ in network.named_parameters()}
-    with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"mne_specmoe": json.dumps(asdict(header), default=_plain)})
-    return path
 
 
 def _plain(value: object) -> object:
@@ -339,29 +271,68 @@ def _is_safetensors(path: Path) -> bool:
     raise CheckpointError(f"{path} is neither safetensors nor a torch checkpoint.")
 
 
-def _holds_experts(path: Path) -> bool:
-    """Whether a file holds whole experts rather than a SpecMoE."""
-    if _is_safetensors(path):
-        return read_header(path).architecture in ("specmoe-expert", "specmoe-experts")
-    return "model_state" in _read_published(path)
+def published_kind(path: str | os.PathLike) -> str:
+    """Say what a published file holds: a key of `mne_specmoe.models.registry.PUBLISHED`."""
+    path = weights_path(path)
+    content = _read_published(path)
+    for name, kind in PUBLISHED.items():
+        if _entry(content, kind) is not None:
+            return name
+    raise CheckpointError(f"{path} is no published file of a known kind: it has only {_some(content)}.")
 
 
-def _load_ours(path: Path, wanted: str) -> nn.Module:
-    """Read a safetensors file of ours that must hold the architecture `wanted`."""
-    header = read_header(path)
-    if header.architecture != wanted:
-        raise CheckpointError(f"{path} holds the architecture {header.architecture!r}, expected {wanted!r}.")
-    architecture = ARCHITECTURES[wanted]
-    known = {field.name for field in fields(architecture.config)}
-    try:
-        config = architecture.config(**header.config)
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} has a config that is not understood ({error}); known: {sorted(known)}."
-        ) from error
-    with safe_open(path, framework="pt") as file:
-        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    return _fill(architecture.build(config), state, path)
+def published_state(path: Path, *kinds: str) -> tuple[str, dict[str, Tensor]]:
+    """Read the tensors of a published file with torch's restricted reader.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    *kinds : str
+        Keys of `mne_specmoe.models.registry.PUBLISHED`, one of which the file must be.
+
+    Returns
+    -------
+    kind : str
+        Which of `kinds` it is.
+    state : dict of str to Tensor
+        Tensors by their published names, without the prefix of data-parallel training.
+
+    Raises
+    ------
+    CheckpointError
+        If the file cannot be read, holds what could run code, or is of another kind, which is named.
+    """
+    content = _read_published(path)
+    for name in kinds:
+        entry = _entry(content, PUBLISHED[name])
+        if entry is not None:
+            return name, _published_tensors(path, content[entry])
+    hints = [f"It looks {kind.looks}: use {kind.loader}." for kind in PUBLISHED.values() if _entry(content, kind)]
+    absent = " or ".join(_what_tells(PUBLISHED[name]) for name in kinds)
+    raise CheckpointError(
+        " ".join(
+            [f"{path} is not a published {' or '.join(kinds)}: it has no {absent}, only {_some(content)}.", *hints]
+        )
+    )
+
+
+def _entry(content: Mapping, kind: PublishedKind) -> str | None:
+    """Key under which a file has the tensors of a kind, if it has."""
+    for entry in kind.entries:
+        if entry in content and (not kind.mark or _has_mark(content[entry], kind.mark)):
+            return entry
+    return None
+
+
+def _has_mark(state: object, mark: str) -> bool:
+    """Whether some name of a state begins with the mark."""
+    return isinstance(state, Mapping) and any(str(name).removeprefix(_PARALLEL).startswith(mark) for name in state)
+
+
+def _what_tells(kind: PublishedKind) -> str:
+    """What a file of a kind has to have."""
+    return repr(kind.entries[0]) + (f" with tensors '{kind.mark}*'" if kind.mark else "")
 
 
 def _read_published(path: Path) -> dict:
@@ -386,104 +357,66 @@ def _read_published(path: Path) -> dict:
     return content
 
 
-def _published_state(path: Path, entry: str) -> dict[str, Tensor]:
-    """The tensors under one entry of a published file; if it is absent, say what the file looks like instead."""
-    content = _read_published(path)
-    if entry not in content:
-        hints = [hint for other, (_, hint) in _PUBLISHED_ENTRIES.items() if other in content]
-        what, _ = _PUBLISHED_ENTRIES[entry]
-        raise CheckpointError(
-            " ".join([f"{path} is not a published {what}: it has no {entry!r}, only {_some(content)}.", *hints])
-        )
-    return _published_tensors(path, content[entry])
-
-
 def _published_tensors(path: Path, state: object) -> dict[str, Tensor]:
     """The tensors of a published state dict, without the prefix of data-parallel training."""
     if not isinstance(state, Mapping) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
     ):
         raise CheckpointError(f"{path}: the state is not a mapping of names to tensors.")
-    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    return {name.removeprefix(_PARALLEL): tensor for name, tensor in state.items()}
 
 
-def _renamed(path: Path, state: dict[str, Tensor], keys: dict[str, str]) -> dict[str, Tensor]:
-    """Translate published names; every name must be known and present."""
-    _check_names(path, set(keys.values()), set(state))
+def renamed(path: Path, state: Mapping[str, Tensor], keys: Mapping[str, str]) -> dict[str, Tensor]:
+    """Translate names of a file by `keys`, ours → those stored; every name must be known and present."""
+    check_names(path, set(keys.values()), set(state))
     return {ours: state[theirs] for ours, theirs in keys.items()}
 
 
-def _published_specmoe(
-    path: Path,
-    state: dict[str, Tensor],
-    time_pooling: str,
-    channel_pooling: str,
-    n_times: int | None,
-) -> SpecMoE:
-    """Build a SpecMoE from a fine-tuned published state dict; the experts' decoders, if stored, are left out."""
-    n_experts = len({name.split(".")[1] for name in state if name.startswith("experts.")})
-    if not n_experts:
-        raise CheckpointError(f"{path} is not a published fine-tuned model: it has no tensors 'experts.*'.")
-    keys, names_of_encoder, names_of_expert = readout_keys(n_experts), encoder_keys(), expert_keys()
-    for i in range(n_experts):
-        encoder = {f"experts.{i}.{ours}": f"experts.{i}.{theirs}" for ours, theirs in names_of_encoder.items()}
-        whole = {f"experts.{i}.{name}" for name in names_of_expert.values()}
-        decoder = whole - set(encoder.values())
-        if decoder & set(state):
-            _check_names(path, whole, {n for n in state if n.startswith(f"experts.{i}.")})
-        keys |= encoder
-        state = {name: tensor for name, tensor in state.items() if name not in decoder}
-    tensors = _renamed(path, state, keys)
-    for name in ("readout.gate.linears.0.weight", "readout.final_layer.output.weight"):  # these tell the sizes
-        if tensors[name].ndim != 2:
-            raise CheckpointError(
-                f"{path}: tensor {keys[name]!r} has shape {tuple(tensors[name].shape)}, expected a matrix."
-            )
-    n_freqs = tensors["readout.gate.linears.0.weight"].shape[1]
-    shortest = {201: 400, 101: 200}.get(n_freqs)
-    if shortest is None:
-        raise CheckpointError(f"{path}: gate_LinearT_1.weight reads {n_freqs} frequencies, expected 201 or 101.")
-    n_outputs, hidden = tensors["readout.final_layer.output.weight"].shape
-    network = SpecMoE(
-        n_outputs,
-        n_times=shortest if n_times is None else n_times,
-        n_experts=n_experts,
-        layout="published",
-        time_pooling=time_pooling,
-        channel_pooling=channel_pooling,
-        gate_scale="power",
-        hidden=hidden,
-    )
-    if network.config.n_freqs != n_freqs:
-        raise CheckpointError(
-            f"{path} was trained with {n_freqs} frequencies in its gate, but epochs of n_times={n_times} have "
-            f"{network.config.n_freqs}."
-        )
-    for name in ("log_mean", "log_std"):  # ours only; unused where the gate reads the power itself
-        tensors[f"readout.gate.{name}"] = network.state_dict()[f"readout.gate.{name}"]
-    return _fill(network, tensors, path, stored_names=keys)
-
-
-def _fill(
-    network: nn.Module, state: dict[str, Tensor], path: Path, *, stored_names: Mapping[str, str] | None = None
+def fill(
+    network: nn.Module, state: Mapping[str, Tensor], path: Path, *, stored_names: Mapping[str, str] | None = None
 ) -> nn.Module:
-    """Load a state dict strictly: every tensor there, none left over, all of the right shape."""
+    """Load a state dict strictly: every tensor there, none left over, all finite and of the right shape.
+
+    Parameters
+    ----------
+    network : nn.Module
+        What is filled, in place.
+    state : mapping of str to Tensor
+        Tensors by our names.
+    path : Path
+        Where they are from, for messages.
+    stored_names : mapping of str to str | None
+        Our names → the names in the file, for messages.
+
+    Returns
+    -------
+    network : nn.Module
+        The same, in evaluation mode.
+
+    Raises
+    ------
+    CheckpointError
+        If a tensor is missing, superfluous, misshapen or not finite.
+    """
     stored_names = stored_names or {}
     wanted = network.state_dict()
-    _check_names(path, set(wanted), set(state))
+    check_names(path, set(wanted), set(state))
     for name, tensor in wanted.items():
-        found, stored_name = state[name], stored_names.get(name, name)
-        if found.shape != tensor.shape:
-            raise CheckpointError(
-                f"{path}: tensor {stored_name!r} has shape {tuple(found.shape)}, expected {tuple(tensor.shape)}."
-            )
-        if not torch.isfinite(found).all():
+        stored_name = stored_names.get(name, name)
+        check_shape(path, stored_name, state[name], tensor.shape)
+        if not torch.isfinite(state[name]).all():
             raise CheckpointError(f"{path}: tensor {stored_name!r} holds NaN or infinity.")
     network.load_state_dict(state)
     return network.eval()
 
 
-def _check_names(path: Path, wanted: set[str], found: set[str]) -> None:
+def check_shape(path: Path, name: str, tensor: Tensor, wanted: Sequence[int]) -> None:
+    """Raise a CheckpointError if a tensor of a file has another shape."""
+    if tuple(tensor.shape) != tuple(wanted):
+        raise CheckpointError(f"{path}: tensor {name!r} has shape {tuple(tensor.shape)}, expected {tuple(wanted)}.")
+
+
+def check_names(path: Path, wanted: set[str], found: set[str]) -> None:
     """Raise a CheckpointError that names missing and superfluous tensors."""
     if missing := wanted - found:
         raise CheckpointError(f"{path}: {len(missing)} tensors are missing: {_some(missing)}.")

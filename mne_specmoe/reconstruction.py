@@ -11,8 +11,8 @@ from scipy.signal import welch
 from torch import Tensor, nn
 
 from mne_specmoe._validation import check_device, check_number, check_option, check_seed
-from mne_specmoe.checkpoint import load_experts
 from mne_specmoe.data.recordings import EpochsReader, check_amplitude, open_epochs
+from mne_specmoe.loaders.specmoe import load_experts
 from mne_specmoe.models.specmoe.masking import BANDS, GaussianStftMask
 from mne_specmoe.models.specmoe.network import SpecHiNet
 from mne_specmoe.signal.canonical import SFREQ, UNIT_VOLTS, segment_positions, to_network

@@ -4,11 +4,16 @@ import json
 
 import pytest
 import torch
+from brainrvq_files import fine_tuned_shapes, golden_tensors, pretraining_shapes, tokenizer_shapes, write
 from golden_data import published_state
 
 from mne_specmoe._validation import CheckpointError
-from mne_specmoe.assembly import PUBLISHED_LICENCE, assemble, convert, describe, sha256
-from mne_specmoe.checkpoint import load_encoders, load_expert, load_experts, read_header, save_expert, save_experts
+from mne_specmoe.assembly import BRAINRVQ_LICENCE, PUBLISHED_LICENCE, assemble, convert, describe, sha256
+from mne_specmoe.checkpoint import read_header, save_network
+from mne_specmoe.loaders.brainrvq import load_brainrvq, load_downstream, load_tokenizer, save_tokenizer
+from mne_specmoe.loaders.specmoe import load_encoders, load_expert, load_experts, save_expert, save_experts
+from mne_specmoe.models.brainrvq.prediction import BrainRVQ
+from mne_specmoe.models.brainrvq.tokenizer import BrainRVQTokenizer
 from mne_specmoe.models.specmoe.network import SpecHiNet
 
 
@@ -148,6 +153,58 @@ def test_description_of_a_published_file(published):
     assert "non-commercial" in description["licence"]
 
 
+SMALL = {"n_codes": 8, "depth": 1}
+BRAINRVQ = {
+    "BrainRVQ tokenizer": (tokenizer_shapes(**SMALL, code_width=4, decoder_depth=1), load_tokenizer, 12),
+    "BrainRVQ pretraining network": (pretraining_shapes(**SMALL), load_brainrvq, 4),
+    "BrainRVQ fine-tuned model": (
+        fine_tuned_shapes(depth=1),
+        lambda path: load_downstream(path, ch_names=["C3", "C4"]),
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BRAINRVQ)
+def test_published_weights_of_brainrvq_are_described_and_converted(tmp_path, kind):
+    shapes, load, n_unused = BRAINRVQ[kind]
+    path = write(tmp_path / "published.pth", golden_tensors(shapes))
+    description = describe(path)
+    assert description["format"] == f"published {kind}"
+    assert description["licence"] == "published without a licence: ask its authors"
+    assert len(description["unused_tensors"]) == n_unused
+    json.dumps(description)
+    converted = convert(path, tmp_path / "ours.safetensors", ch_names=["C3", "C4"])
+    assert equal(load(converted), load(path))
+    assert load(converted).config == load(path).config
+    training = read_header(converted).training
+    assert training["licence"] == describe(converted)["licence"] == BRAINRVQ_LICENCE
+    assert "without a licence" in BRAINRVQ_LICENCE
+    assert "SpecMoE" not in BRAINRVQ_LICENCE
+    assert training["source_sha256"] == sha256(path)
+
+
+def test_conversion_stores_half_precision_if_asked_to(tmp_path):
+    path = write(tmp_path / "published.pth", golden_tensors(BRAINRVQ["BrainRVQ pretraining network"][0]))
+    full, half = (convert(path, tmp_path / precision, precision=precision) for precision in ("float32", "float16"))
+    assert half.stat().st_size < 0.52 * full.stat().st_size
+
+
+def test_a_fine_tuned_brainrvq_is_converted_with_its_channels_only(tmp_path):
+    path = write(tmp_path / "published.pth", golden_tensors(fine_tuned_shapes(depth=1)))
+    with pytest.raises(ValueError, match="does not say which channels"):
+        convert(path, tmp_path / "ours.safetensors")
+    assert not (tmp_path / "ours.safetensors").exists()
+
+
+def test_networks_of_another_family_are_not_put_together_with_experts(tmp_path, runs):
+    tokenizer = BrainRVQTokenizer(**SMALL, code_width=4, decoder_depth=1, init="random")
+    path = save_tokenizer(tokenizer, tmp_path / "tokenizer.safetensors")
+    with pytest.raises(ValueError, match="goes with no other"):
+        assemble([*runs, path], tmp_path / "specmoe.safetensors")
+    assert not (tmp_path / "specmoe.safetensors").exists()
+
+
 def test_description_of_a_file_that_is_no_weights(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("not weights")
@@ -158,3 +215,22 @@ def test_description_of_a_file_that_is_no_weights(tmp_path):
 def test_the_name_of_weights_that_come_with_the_package_is_described():
     assert describe("starter")["file"].endswith("starter.safetensors")
     assert describe("starter")["architecture"] == "specmoe-experts"
+
+
+@pytest.mark.parametrize("name", ["tokenizer", "brainrvq"])
+def test_networks_of_brainrvq_are_stored_again_alone(name, tmp_path):
+    network = {
+        "tokenizer": lambda: BrainRVQTokenizer(n_codes=8, depth=1, decoder_depth=1, init="random"),
+        "brainrvq": lambda: BrainRVQ(depth=1, n_codes=8),
+    }[name]()
+    run = tmp_path / "run"
+    run.mkdir()
+    save_network(network, run / f"{name}.safetensors", training={"steps": 7})
+    out = assemble([run], tmp_path / "out.safetensors", precision="float16", licence="CC0")
+    training = read_header(out).training
+    assert (training["steps"], training["licence"]) == (7, "CC0")
+    again = {"tokenizer": load_tokenizer, "brainrvq": load_brainrvq}[name](out)
+    for key, tensor in network.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[key], tensor, rtol=1e-3, atol=1e-6)
+    with pytest.raises(ValueError, match="goes with no other"):
+        assemble([run, run], tmp_path / "two.safetensors")

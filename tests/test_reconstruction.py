@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mne_specmoe import CheckpointError, SpecHiNet, SpecMoE, make_epochs, reconstruct, save_expert, save_specmoe
-from mne_specmoe.checkpoint import load_experts
+from mne_specmoe.loaders.specmoe import load_experts
 from mne_specmoe.models.specmoe.masking import BANDS, GaussianStftMask
 from mne_specmoe.models.specmoe.network import Reconstruction
 from mne_specmoe.reconstruction import ReconstructedEpochs, band_errors, epoch_seeds

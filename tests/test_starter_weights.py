@@ -17,8 +17,8 @@ from mne_specmoe.benchmark.rebuilding import (
     rescale_bands,
 )
 from mne_specmoe.benchmark.recordings import HELD_OUT, PREPROCESSING, chosen_recordings
-from mne_specmoe.checkpoint import load_experts
 from mne_specmoe.data.build import build_corpus
+from mne_specmoe.loaders.specmoe import load_experts
 from mne_specmoe.models.specmoe.masking import GaussianStftMask
 
 WEIGHTS = Path(mne_specmoe.__file__).parent / "weights"

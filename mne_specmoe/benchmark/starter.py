@@ -34,9 +34,9 @@ from mne_specmoe.benchmark.rebuilding import (
 )
 from mne_specmoe.benchmark.rebuilding import table as rebuilding_table
 from mne_specmoe.benchmark.recordings import HELD_OUT, chosen_recordings
-from mne_specmoe.checkpoint import load_encoders, load_expert, load_experts, save_expert
 from mne_specmoe.data.corpus import Corpus
 from mne_specmoe.estimators.specmoe import SpecMoEFeaturizer
+from mne_specmoe.loaders.specmoe import load_encoders, load_expert, load_experts, save_expert
 from mne_specmoe.models.specmoe.masking import GaussianStftMask
 from mne_specmoe.models.specmoe.network import SpecHiNet
 

@@ -9,8 +9,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from mne_specmoe._validation import UntrainedWarning, check_number, check_option, listed
-from mne_specmoe.checkpoint import load_encoders
 from mne_specmoe.estimators._base import Classifier, Featurizer, Regressor
+from mne_specmoe.loaders.specmoe import load_encoders
 from mne_specmoe.models.registry import BUNDLED
 from mne_specmoe.models.specmoe.mixture import (
     GATE_SCALES,

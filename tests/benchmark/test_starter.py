@@ -13,8 +13,8 @@ from mne_specmoe.benchmark import starter
 from mne_specmoe.benchmark.rebuilding import BANDS, measure
 from mne_specmoe.benchmark.recordings import chosen_recordings, stored_recordings
 from mne_specmoe.benchmark.starter import SUBJECT_PATTERN, export, main
-from mne_specmoe.checkpoint import load_expert, save_experts
 from mne_specmoe.data.build import build_corpus
+from mne_specmoe.loaders.specmoe import load_expert, save_experts
 
 N_PARTS = {"eegmat": 2, "guinea_bissau": 1, "ssvep_exo": 2}
 

@@ -1,5 +1,7 @@
 """Names of tensors in published BrainRVQ checkpoints, and ours for the same tensors."""
 
+from collections.abc import Sequence
+
 from mne_specmoe.models.brainrvq.network import TransformerConfig
 
 _BLOCK_LAYERS = {
@@ -51,6 +53,15 @@ def encoder_keys(config: TransformerConfig, ours: str, theirs: str, *, norm: str
     return keys | _leaves(f"{ours}norm", f"{theirs}{norm}")
 
 
+def published_shape(published: str, shape: Sequence[int]) -> tuple[int, ...]:
+    """Shape of a published tensor of which ours has another: they convolve images of height 1, and count to 1."""
+    if published.endswith("patch_embed.proj.weight"):
+        return (*shape, 1, 1)
+    if "patch_embed.conv" in published and published.endswith(".weight"):
+        return (*shape[:2], 1, *shape[2:])
+    return (1,) if published.endswith(".initted") else tuple(shape)
+
+
 def tokenizer_keys(encoder: TransformerConfig, decoder: TransformerConfig, n_levels: int) -> dict[str, str]:
     """Our names of a tokenizer's tensors → the published ones.
 
@@ -91,6 +102,18 @@ def pretraining_keys(encoder: TransformerConfig, n_levels: int) -> dict[str, str
         for level in range(n_levels - 1):
             keys |= {f"predict_{domain}.embeddings.{level}.weight": f"token_embed_{letter}.{level}.weight"}
             keys |= _leaves(f"predict_{domain}.norms.{level}", f"fusion_norm_{letter}.{level + 1}")
+    return keys
+
+
+def fine_tuned_keys(encoder: TransformerConfig, *, norm: str, head: Sequence[str]) -> dict[str, str]:
+    """Our names of a fine-tuned model's tensors → the published ones.
+
+    `norm` is what they call the last norm, `head` are the names of the head's layers, "" for a single one.
+    """
+    keys = encoder_keys(encoder, "encoder.", "", norm=norm)
+    keys = {name.replace("encoder.norm.", "readout.norm."): published for name, published in keys.items()}
+    for layer in head:
+        keys |= _leaves(f"readout.head{layer}", f"head{layer}")
     return keys
 
 
