@@ -5,8 +5,10 @@ import dataclasses
 import json
 import re
 import sys
+import types
+import typing
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,8 +18,8 @@ from pathlib import Path
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return 0, 1 after an error that the user can mend, 130 after Ctrl-C."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    arguments = _parser(argv[:1]).parse_args(argv)
     try:
+        arguments = _arguments(argv)
         with _plain_warnings():
             return arguments.run(arguments) or 0
     except KeyboardInterrupt as stopped:
@@ -48,24 +50,37 @@ def _one_line(error: Exception) -> str:
     return re.sub(r"\s*\n\s*", " ", str(error)) or type(error).__name__
 
 
-def _parser(verb: Sequence[str]) -> argparse.ArgumentParser:
-    """All verbs; the flags of pretrain, which are those of configs that import torch, only where it is the verb."""
+def _arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """What the command line says; a ValueError if flags are those of another model."""
+    model = _model_of(argv)
+    parser = _parser(model)
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        if model is not None:
+            _refuse_flags_of_other_models(unknown, model)
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return arguments
+
+
+def _parser(model: str | None) -> argparse.ArgumentParser:
+    """All verbs; with the flags of a model, which are those of configs that import torch, only to pretrain it."""
     from mne_specmoe import __version__
 
     parser = argparse.ArgumentParser(prog="mne-specmoe", description="EEG foundation models: pretraining and use.")
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_corpus(verbs)
-    _add_pretrain(verbs, with_configs=list(verb) == ["pretrain"])
+    _add_pretrain(verbs, model)
     for add in (_add_assemble, _add_convert, _add_info, _add_features):
         add(verbs)
     return parser
 
 
-def _verb(verbs, name: str, run, text: str) -> argparse.ArgumentParser:
+def _verb(verbs, name: str, run, text: str, **options: object) -> argparse.ArgumentParser:
     """One verb, whose help shows defaults."""
     formatter = argparse.ArgumentDefaultsHelpFormatter
-    parser = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", formatter_class=formatter)
+    description = text[0].upper() + text[1:] + "."
+    parser = verbs.add_parser(name, help=text, description=description, formatter_class=formatter, **options)
     parser.set_defaults(run=run)
     return parser
 
@@ -76,6 +91,14 @@ def _number_or_none(text: str) -> float | None:
     if numbers is not None and len(numbers) != 1:
         raise argparse.ArgumentTypeError(f"{text!r} is more than one number")
     return numbers and numbers[0]
+
+
+def _integer_or_none(text: str) -> int | None:
+    """An integer, or "none"."""
+    try:
+        return None if text.lower() == "none" else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither an integer nor none") from None
 
 
 def _numbers_or_none(text: str) -> list[float] | None:
@@ -183,58 +206,148 @@ def _corpus_partition(arguments: argparse.Namespace) -> int:
 # pretrain
 
 
-def _add_pretrain(verbs, *, with_configs: bool) -> None:
-    """``pretrain``."""
-    parser = _verb(verbs, "pretrain", _pretrain, "pretrain one expert on a corpus")
+def _model_of(argv: Sequence[str]) -> str | None:
+    """The model to pretrain; None where that is not the verb."""
+    if argv[:1] != ["pretrain"]:
+        return None
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--model", nargs="?", default="specmoe")
+    return parser.parse_known_args(argv)[0].model
+
+
+def _refuse_flags_of_other_models(unknown: Sequence[str], model: str) -> None:
+    """Raise a ValueError that says which models have an unknown flag, if any has it."""
+    for flag in (text.split("=")[0] for text in unknown if text.startswith("--")):
+        if owners := [name for name in _MODELS if flag in _flags_of(name)]:
+            raise ValueError(f"{flag} is a flag of --model {' or '.join(owners)}, not of --model {model}.")
+
+
+def _flags_of(model: str) -> set[str]:
+    """Flags that a model has and others need not have."""
+    parser = argparse.ArgumentParser(add_help=False)
+    _MODELS[model].add_flags(parser)
+    return set(re.findall(r"--[\w-]+", parser.format_usage()))
+
+
+def _add_pretrain(verbs, model: str | None) -> None:
+    """``pretrain``, with the flags of a model."""
+    parser = _verb(verbs, "pretrain", _pretrain, "pretrain a network on a corpus", allow_abbrev=False)
     parser.add_argument("corpus", type=Path, metavar="CORPUS", help="folder that corpus build made")
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
+    text = "what to pretrain; each has flags of its own: --model brainrvq --help"
+    parser.add_argument("--model", choices=tuple(_MODELS), default="specmoe", help=text)
     parser.add_argument("--resume", action="store_true", help="go on with the run where it stands")
     add = parser.add_argument_group("data").add_argument
     add("--subset", metavar="I/K", help="subset I (from 1) of K; without it, the whole corpus")
     add("--partition-by", choices=("index", "subject", "spectrum"), default="index", help="how subsets are made")
     add("--validation", default="0.05", help="share of the subjects to hold out, or their names: S01,S02")
+    add("--max-channels", type=int, help="channels of a segment to train on, drawn anew for every batch (all)")
+    add("--n-epochs", type=float, help="passes over the data, in place of --max-steps (the paper's without both)")
+    if model in _MODELS:
+        _MODELS[model].add_flags(parser)
+
+
+def _add_specmoe(parser: argparse.ArgumentParser) -> None:
+    """Flags of SpecMoE's experts."""
+    from mne_specmoe.models.specmoe.masking import MaskConfig
+    from mne_specmoe.pretraining.specmoe import RECIPE
+
     add = parser.add_argument_group("network").add_argument
     add("--layout", choices=("channelwise", "published"), default="channelwise", help="arithmetic of the network")
     add("--dropout", type=float, default=0.2, help="dropout probability")
     add("--amplitude", choices=("absolute", "relative"), default="absolute", help="what the network sees of it")
     add("--decoder", choices=("signal", "gains"), default="signal", help="what the decoder puts out")
     add("--spectral-weight", type=float, default=0.02, help="weight of the loss's spectral term")
-    add("--max-channels", type=int, help="channels of a segment to train on, drawn anew for every batch (all)")
     add("--augment", action="store_true", help="vary the segments from pass to pass, for a small corpus")
-    add("--n-epochs", type=float, help="passes over the data, in place of --max-steps (the paper's 50 without both)")
-    if with_configs:
-        _add_configs(parser)
+    _add_training(parser, RECIPE)
+    _add_fields(parser.add_argument_group("mask"), MaskConfig, prefix="mask_")
 
 
-def _add_configs(parser: argparse.ArgumentParser) -> None:
-    """Flags for every field of the configs, with their defaults."""
-    from mne_specmoe.models.specmoe.masking import MaskConfig
+def _add_tokenizer(parser: argparse.ArgumentParser) -> None:
+    """Flags of BrainRVQ's tokenizer."""
+    from mne_specmoe.models.brainrvq.tokenizer import BrainRVQTokenizerConfig
+    from mne_specmoe.pretraining.brainrvq import TOKENIZER_RECIPE
+
+    group = parser.add_argument_group("network")
+    _add_fields(group, BrainRVQTokenizerConfig)
+    _add_aliases(group)
+    _add_training(parser, TOKENIZER_RECIPE)
+
+
+def _add_brainrvq(parser: argparse.ArgumentParser) -> None:
+    """Flags of BrainRVQ's pretraining network."""
+    from mne_specmoe.models.brainrvq.masking import PatchMaskConfig
+    from mne_specmoe.models.brainrvq.prediction import BrainRVQConfig
+    from mne_specmoe.pretraining.brainrvq import RECIPE
+
+    parser.add_argument("--tokenizer", type=Path, metavar="FILE", help="weights of the tokenizer; needed")
+    group = parser.add_argument_group("network")
+    as_tokenizer = dict.fromkeys(("n_levels", "n_codes"), "as the tokenizer")
+    _add_fields(group, BrainRVQConfig, defaults=dict.fromkeys(as_tokenizer), worked_out=as_tokenizer)
+    _add_aliases(group)
+    _add_training(parser, RECIPE)
+    _add_fields(parser.add_argument_group("mask"), PatchMaskConfig, prefix="mask_")
+
+
+def _add_aliases(group) -> None:
+    """The names that are taken for the same channel."""
+    group.add_argument("--aliases", choices=("10-20", "none"), default="10-20", help="whether T3 is T7, and so on")
+
+
+def _add_training(parser: argparse.ArgumentParser, recipe) -> None:
+    """Flags of what all models have in common, with a model's recipe as defaults."""
     from mne_specmoe.training import Housekeeping, TrainingConfig
 
-    _add_fields(parser.add_argument_group("training"), TrainingConfig)
-    _add_fields(parser.add_argument_group("mask"), MaskConfig, prefix="mask_")
+    defaults, worked_out = dict(recipe.defaults), {}
+    if recipe.warmup:
+        worked_out["warmup_steps"] = f"a share of {recipe.warmup:g} of the steps"
+    if recipe.lr_batch is not None:
+        worked_out["lr"] = (
+            f"{defaults['lr']:g} for {recipe.lr_batch} segments per step, and proportional to their number"
+        )
+    defaults |= dict.fromkeys(worked_out)
+    _add_fields(parser.add_argument_group("training"), TrainingConfig, defaults=defaults, worked_out=worked_out)
     _add_fields(parser.add_argument_group("run"), Housekeeping)
 
 
-def _add_fields(group, config: type, *, prefix: str = "") -> None:
-    """One flag per field of a config."""
+def _add_fields(
+    group,
+    config: type,
+    *,
+    prefix: str = "",
+    defaults: Mapping[str, object] | None = None,
+    worked_out: Mapping[str, str] | None = None,
+) -> None:
+    """One flag per field of a config, and what is worked out where a flag is not given."""
+    readers = typing.get_type_hints(config)
     for field in dataclasses.fields(config):
         default = None if field.default is dataclasses.MISSING else field.default
+        default = (defaults or {}).get(field.name, default)
         flag = "--" + f"{prefix}{field.name}".replace("_", "-")
         text = _first_sentence(config, field.name)
-        if isinstance(default, bool):
+        if later := (worked_out or {}).get(field.name):
+            text = f"{text}; without it, {later}"
+        if readers[field.name] is bool:
             group.add_argument(flag, action=argparse.BooleanOptionalAction, default=default, help=text)
-        elif isinstance(default, tuple):
-            shown = ",".join(map(str, default))
-            group.add_argument(flag, type=_numbers_or_none, default=shown, help=text)
         else:
-            group.add_argument(flag, type=int if default is None else type(default), default=default, help=text)
+            shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+            group.add_argument(flag, type=_reader(readers[field.name]), default=shown, help=text)
+
+
+def _reader(hint: object) -> Callable[[str], object]:
+    """What turns a word of the command line into a value of a type."""
+    if typing.get_origin(hint) is tuple:
+        return _numbers_or_none
+    if isinstance(hint, types.UnionType):  # with None
+        return _integer_or_none if int in typing.get_args(hint) else _number_or_none
+    return hint
 
 
 def _first_sentence(config: type, name: str) -> str:
-    """What a config's docstring says of a field."""
-    found = re.search(rf"^ *(?:\w+, )*{name}(?:, \w+)* : .*\n((?:^ {{8}}.*\n)+)", config.__doc__, re.MULTILINE)
-    text = " ".join(found[1].split()) if found else ""
+    """What a config's docstring, or that of a class that it extends, says of a field."""
+    pattern = rf"^ *(?:\w+, )*{name}(?:, \w+)* : .*\n((?:^ {{8}}.*\n)+)"
+    searches = (re.search(pattern, cls.__doc__ or "", re.MULTILINE) for cls in config.__mro__)
+    text = next((" ".join(found[1].split()) for found in searches if found), "")
     return re.split(r"(?<=\w)\.(?:\s|$)", text)[0].replace("`", "").replace("%", "%%")
 
 
@@ -245,29 +358,9 @@ def _config(arguments: argparse.Namespace, config: type, *, prefix: str = "") ->
 
 
 def _pretrain(arguments: argparse.Namespace) -> int:
-    from mne_specmoe.models.specmoe.masking import MaskConfig
-    from mne_specmoe.pretraining import pretrain
-    from mne_specmoe.training import Housekeeping, TrainingConfig, is_main_process
+    from mne_specmoe.training import is_main_process
 
-    result = pretrain(
-        arguments.corpus,
-        arguments.out,
-        subset=arguments.subset,
-        partition_by=arguments.partition_by,
-        layout=arguments.layout,
-        dropout=arguments.dropout,
-        amplitude=arguments.amplitude,
-        decoder=arguments.decoder,
-        spectral_weight=arguments.spectral_weight,
-        max_channels=arguments.max_channels,
-        augment=arguments.augment,
-        mask=MaskConfig(**_config(arguments, MaskConfig, prefix="mask_")),
-        validation=_validation(arguments.validation),
-        n_epochs=arguments.n_epochs,
-        training=_config(arguments, TrainingConfig),
-        housekeeping=Housekeeping(**_config(arguments, Housekeeping)),
-        resume=arguments.resume,
-    )
+    result = _MODELS[arguments.model].run(arguments)
     if not is_main_process():
         return 0
     if result.path is None:
@@ -275,6 +368,89 @@ def _pretrain(arguments: argparse.Namespace) -> int:
     else:
         print(result.path)
     return 0
+
+
+def _pretrain_specmoe(arguments: argparse.Namespace) -> object:
+    from mne_specmoe.models.specmoe.masking import MaskConfig
+    from mne_specmoe.pretraining.specmoe import pretrain
+
+    return pretrain(
+        arguments.corpus,
+        arguments.out,
+        layout=arguments.layout,
+        dropout=arguments.dropout,
+        amplitude=arguments.amplitude,
+        decoder=arguments.decoder,
+        spectral_weight=arguments.spectral_weight,
+        augment=arguments.augment,
+        mask=MaskConfig(**_config(arguments, MaskConfig, prefix="mask_")),
+        **_common(arguments),
+    )
+
+
+def _pretrain_tokenizer(arguments: argparse.Namespace) -> object:
+    from mne_specmoe.models.brainrvq.tokenizer import BrainRVQTokenizerConfig
+    from mne_specmoe.pretraining.brainrvq import pretrain_tokenizer
+
+    return pretrain_tokenizer(
+        arguments.corpus,
+        arguments.out,
+        network=_config(arguments, BrainRVQTokenizerConfig),
+        aliases=arguments.aliases,
+        **_common(arguments),
+    )
+
+
+def _pretrain_brainrvq(arguments: argparse.Namespace) -> object:
+    from mne_specmoe.models.brainrvq.masking import PatchMaskConfig
+    from mne_specmoe.models.brainrvq.prediction import BrainRVQConfig
+    from mne_specmoe.pretraining.brainrvq import pretrain_brainrvq
+
+    if arguments.tokenizer is None:
+        raise ValueError(
+            "--model brainrvq needs --tokenizer FILE, as mne-specmoe pretrain --model brainrvq-tokenizer writes it."
+        )
+    sizes = ("n_levels", "n_codes")  # the tokenizer's where they are not given
+    network = _config(arguments, BrainRVQConfig)
+    return pretrain_brainrvq(
+        arguments.corpus,
+        arguments.out,
+        arguments.tokenizer,
+        network={name: value for name, value in network.items() if value is not None or name not in sizes},
+        mask=PatchMaskConfig(**_config(arguments, PatchMaskConfig, prefix="mask_")),
+        aliases=arguments.aliases,
+        **_common(arguments),
+    )
+
+
+def _common(arguments: argparse.Namespace) -> dict[str, object]:
+    """Options that all models have."""
+    from mne_specmoe.training import Housekeeping, TrainingConfig
+
+    return {
+        "subset": arguments.subset,
+        "partition_by": arguments.partition_by,
+        "max_channels": arguments.max_channels,
+        "validation": _validation(arguments.validation),
+        "n_epochs": arguments.n_epochs,
+        "training": _config(arguments, TrainingConfig),
+        "housekeeping": Housekeeping(**_config(arguments, Housekeeping)),
+        "resume": arguments.resume,
+    }
+
+
+class _Model(typing.NamedTuple):
+    """What can be pretrained."""
+
+    add_flags: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], object]
+
+
+_MODELS = {
+    "specmoe": _Model(_add_specmoe, _pretrain_specmoe),
+    "brainrvq-tokenizer": _Model(_add_tokenizer, _pretrain_tokenizer),
+    "brainrvq": _Model(_add_brainrvq, _pretrain_brainrvq),
+}
 
 
 def _validation(text: str) -> float | list[str]:
@@ -291,7 +467,7 @@ def _validation(text: str) -> float | list[str]:
 def _add_assemble(verbs) -> None:
     """``assemble``."""
     parser = _verb(verbs, "assemble", _assemble, "put experts together into one file for weights=")
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="finished runs, or files with one expert")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="finished runs, or files with one network")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="such as specmoe.safetensors")
     parser.add_argument("--precision", choices=("float32", "float16"), default="float32", help="of what is stored")
     parser.add_argument("--licence", help="licence of the weights, for the header")
@@ -310,13 +486,15 @@ def _add_convert(verbs) -> None:
     parser.add_argument("published", type=Path, metavar="PUBLISHED", help="a .pth file")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="such as expert.safetensors")
     parser.add_argument("--precision", choices=("float32", "float16"), default="float32", help="of what is stored")
+    parser.add_argument("--channels", type=_words, help="of a fine-tuned BrainRVQ, in order, as F3,F4")
 
 
 def _convert(arguments: argparse.Namespace) -> int:
-    from mne_specmoe.assembly import PUBLISHED_LICENCE, convert
+    from mne_specmoe.assembly import convert, describe
 
-    print(convert(arguments.published, arguments.out, precision=arguments.precision))
-    _tell(PUBLISHED_LICENCE)
+    path = convert(arguments.published, arguments.out, precision=arguments.precision, ch_names=arguments.channels)
+    print(path)
+    _tell(describe(path)["licence"])
     return 0
 
 

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from mne_specmoe._files import replacing
 from mne_specmoe._validation import check_device, check_number, check_option
-from mne_specmoe.models.interface import Batch
+from mne_specmoe.models.interface import Batch, SparesDecay
 from mne_specmoe.nn.distributed import join_batch_norms
 
 try:
@@ -38,7 +38,7 @@ _STATE_NAME = re.compile(r"step-(\d{9})\.pt")
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How to train. The defaults are the paper's.
+    """How to train. The defaults are those of SpecMoE's paper.
 
     Parameters
     ----------
@@ -49,11 +49,13 @@ class TrainingConfig:
     accumulation : int
         Batches per optimiser step.
     lr, final_lr : float
-        Learning rate at the start, and where its cosine ends.
+        Learning rate at the start of its cosine, and where that ends.
+    warmup_steps : int
+        Steps before the cosine, in which the learning rate rises from 0.
     weight_decay : float
         AdamW's.
-    max_grad_norm : float
-        Gradients are scaled down to this norm.
+    max_grad_norm : float | None
+        Gradients are scaled down to this norm; None: they stay as they are.
     precision : {"float32", "bf16"}
         Precision of the network's forward pass. Parameters and losses stay float32.
     seed : int
@@ -67,8 +69,9 @@ class TrainingConfig:
     accumulation: int = 4
     lr: float = 1e-3
     final_lr: float = 1e-6
+    warmup_steps: int = 0
     weight_decay: float = 0.05
-    max_grad_norm: float = 5.0
+    max_grad_norm: float | None = 5.0
     precision: str = "float32"
     seed: int = 41
     max_skipped: int = 10
@@ -76,16 +79,21 @@ class TrainingConfig:
     def __post_init__(self):
         for name in ("max_steps", "batch_size", "accumulation", "max_skipped"):
             check_number(name, getattr(self, name), minimum=1, integer=True)
-        for name in ("lr", "max_grad_norm"):
-            check_number(name, getattr(self, name), minimum=0.0, strict=True)
+        check_number("warmup_steps", self.warmup_steps, minimum=0, maximum=self.max_steps - 1, integer=True)
+        check_number("lr", self.lr, minimum=0.0, strict=True)
+        if self.max_grad_norm is not None:
+            check_number("max_grad_norm", self.max_grad_norm, minimum=0.0, strict=True)
         for name in ("final_lr", "weight_decay"):
             check_number(name, getattr(self, name), minimum=0.0)
         check_number("seed", self.seed, minimum=0, maximum=2**31 - 1, integer=True)
         check_option("precision", self.precision, PRECISIONS)
 
     def lr_at(self, step: int) -> float:
-        """Learning rate of a step, counted from 0: half a cosine over all steps."""
-        share = 0.5 * (1 + math.cos(math.pi * step / self.max_steps))
+        """Learning rate of a step, counted from 0: up along a line, then down along half a cosine."""
+        warmup = self.warmup_steps
+        if step < warmup:
+            return self.lr * step / max(warmup - 1, 1)
+        share = 0.5 * (1 + math.cos(math.pi * (step - warmup) / (self.max_steps - warmup)))
         return self.final_lr + (self.lr - self.final_lr) * share
 
 
@@ -270,7 +278,9 @@ class _Run:
             join_batch_norms(objective)
         self.objective = objective.to(accelerator.device)
         self.model = accelerator.prepare(self.objective)
-        self.optimizer = torch.optim.AdamW(self.objective.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+        self.optimizer = torch.optim.AdamW(
+            _parameter_groups(self.objective), lr=config.lr, weight_decay=config.weight_decay
+        )
         self._log: _Log | None = None
 
     def __enter__(self) -> "_Run":
@@ -298,7 +308,8 @@ class _Run:
         self.model.train()
         buffers = [buffer.clone() for buffer in self.objective.buffers()]
         terms = self._accumulate(parts)
-        norm = self.accelerator.clip_grad_norm_(self.objective.parameters(), config.max_grad_norm)
+        longest = math.inf if config.max_grad_norm is None else config.max_grad_norm
+        norm = self.accelerator.clip_grad_norm_(self.objective.parameters(), longest)
         # Gradients are those of all processes together, so all of them come to the same verdict.
         if torch.isfinite(norm):
             self.optimizer.step()
@@ -409,6 +420,18 @@ class _Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress = _Progress(**state["progress"])
         _set_generators(state["generators"][self.accelerator.process_index], self.accelerator.device)
+
+
+def _parameter_groups(objective: nn.Module) -> list[dict[str, object]]:
+    """Parameters for the optimiser; those that the objective keeps from weight decay, if any, are a group apart."""
+    if not isinstance(objective, SparesDecay):
+        return [{"params": list(objective.parameters())}]
+    spared = objective.spared_decay()
+    named = list(objective.named_parameters())
+    return [
+        {"params": [parameter for name, parameter in named if name not in spared]},
+        {"params": [parameter for name, parameter in named if name in spared], "weight_decay": 0.0},
+    ]
 
 
 def _steps(batches: Dataset, start: int, config: TrainingConfig, n_workers: int) -> Iterator[list[tuple[Batch, float]]]:

@@ -1,7 +1,7 @@
 """Kill a pretraining run at random moments, resume it, and compare with a run that was left alone.
 
-``python tests/kill_and_resume.py --kills 20`` prints a line per kill and ends with code 0 if the final weights are the
-same bit by bit. The suite calls it with few kills.
+``python tests/kill_and_resume.py --model specmoe --kills 20`` prints a line per kill and ends with code 0 if the final
+weights are the same bit by bit. The suite calls it with few kills.
 """
 
 import argparse
@@ -14,11 +14,28 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from mne_specmoe.data.build import ArrayRecording, build_corpus
 from mne_specmoe.data.synthetic import make_eeg
 
 CHECKPOINT_EVERY = 2
+
+
+class Model(NamedTuple):
+    """What to train: its flags, and its final file."""
+
+    flags: tuple[str, ...]
+    weights: str
+
+
+# Few codes of which some die, so that some are drawn anew; layers that are left out at random.
+_CODES = ("--n-codes", "32", "--revive-after", "2", "--depth", "1", "--decoder-depth", "1")
+MODELS = {
+    "specmoe": Model((), "expert.safetensors"),
+    "brainrvq-tokenizer": Model((*_CODES, "--lr", "1e-3"), "tokenizer.safetensors"),
+    "brainrvq": Model(("--depth", "2", "--drop-path", "0.5"), "brainrvq.safetensors"),
+}
 
 
 def make_corpus(folder: Path) -> Path:
@@ -33,14 +50,21 @@ def make_corpus(folder: Path) -> Path:
     return folder
 
 
-def start(corpus: Path, run: Path, steps: int) -> subprocess.Popen:
+def start(corpus: Path, run: Path, steps: int, model: str, flags: tuple[str, ...] = ()) -> subprocess.Popen:
     """Begin or resume a run in a process of its own."""
     command = [sys.executable, "-m", "mne_specmoe.cli", "pretrain", str(corpus), "--out", str(run), "--resume"]
+    command += ["--model", model, *MODELS[model].flags, *flags]
     command += ["--max-steps", str(steps), "--batch-size", "2", "--accumulation", "2", "--device", "cpu"]
     command += ["--checkpoint-every", str(CHECKPOINT_EVERY), "--validate-every", "5", "--log-every", "1"]
     command += ["--validation", "0.25", "--no-progress"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def make_tokenizer(corpus: Path, run: Path) -> Path:
+    """A tokenizer of few steps, as the encoder needs one."""
+    finish(start(corpus, run, 2, "brainrvq-tokenizer"))
+    return run / MODELS["brainrvq-tokenizer"].weights
 
 
 def last_step(run: Path, name: str) -> int:
@@ -84,14 +108,15 @@ def finish(process: subprocess.Popen) -> None:
         raise RuntimeError(f"The run ended with code {process.returncode}: {errors[-2000:]}")
 
 
-def kill_and_resume(folder: Path, *, n_kills: int, n_steps: int, longest: float, seed: int = 0) -> bool:
+def kill_and_resume(folder: Path, model: str, *, n_kills: int, n_steps: int, longest: float, seed: int = 0) -> bool:
     """Whether a run killed so many times ends with the weights of one that was left alone."""
     rng = random.Random(seed)
     corpus = make_corpus(folder / "corpus")
-    finish(start(corpus, folder / "whole", n_steps))
+    flags = ("--tokenizer", str(make_tokenizer(corpus, folder / "tokenizer"))) if model == "brainrvq" else ()
+    finish(start(corpus, folder / "whole", n_steps, model, flags))
     killed = 0
     while killed < n_kills:
-        process = start(corpus, folder / "parts", n_steps)
+        process = start(corpus, folder / "parts", n_steps, model, flags)
         if not kill_at_random(process, folder / "parts", rng, longest):
             break
         killed += 1
@@ -100,14 +125,15 @@ def kill_and_resume(folder: Path, *, n_kills: int, n_steps: int, longest: float,
         sys.stdout.flush()
         if done - saved > CHECKPOINT_EVERY:
             return False
-    finish(start(corpus, folder / "parts", n_steps))
-    whole, parts = ((folder / name / "expert.safetensors").read_bytes() for name in ("whole", "parts"))
+    finish(start(corpus, folder / "parts", n_steps, model, flags))
+    whole, parts = ((folder / name / MODELS[model].weights).read_bytes() for name in ("whole", "parts"))
     sys.stdout.write(f"{killed} kills; final weights {'equal' if whole == parts else 'DIFFER'}\n")
     return whole == parts and killed == n_kills
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=tuple(MODELS), default="specmoe")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--longest", type=float, default=1.5, help="seconds of training before a kill, at most")
@@ -115,4 +141,4 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         options = {"n_kills": arguments.kills, "n_steps": arguments.steps, "longest": arguments.longest}
-        sys.exit(0 if kill_and_resume(Path(name), **options, seed=arguments.seed) else 1)
+        sys.exit(0 if kill_and_resume(Path(name), arguments.model, **options, seed=arguments.seed) else 1)

@@ -12,12 +12,14 @@ from golden_data import published_state
 from kill_and_resume import make_corpus
 
 from mne_specmoe import SpecMoEFeaturizer, __version__
-from mne_specmoe.checkpoint import load_encoders, load_expert, save_expert
 from mne_specmoe.cli import main
+from mne_specmoe.data.build import ArrayRecording, build_corpus
 from mne_specmoe.data.synthetic import make_eeg, make_epochs
+from mne_specmoe.loaders.specmoe import load_encoders, load_expert, save_expert
 from mne_specmoe.models.specmoe.network import SpecHiNet
 
 SHORT = ["--batch-size", "2", "--accumulation", "1", "--device", "cpu", "--no-progress", "--validation", "S3"]
+TINY_TOKENIZER = ["--n-codes", "16", "--depth", "1", "--decoder-depth", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,15 @@ def error(capsys) -> str:
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("mne-specmoe: error: ")
     return line
+
+
+@pytest.fixture(scope="module")
+def tokenizer(corpus, tmp_path_factory) -> str:
+    """A tokenizer's file."""
+    run = tmp_path_factory.mktemp("tokenizer") / "run"
+    command = ["pretrain", corpus, "--out", str(run), "--model", "brainrvq-tokenizer", *TINY_TOKENIZER]
+    assert main([*command, "--max-steps", "1", *SHORT]) == 0
+    return str(run / "tokenizer.safetensors")
 
 
 def test_three_commands_lead_from_a_corpus_to_weights(tmp_path, corpus, capsys):
@@ -100,6 +111,127 @@ def test_a_wrong_setting_is_one_line_and_leaves_nothing(tmp_path, corpus, capsys
     assert main(command) == 1
     assert message in error(capsys)
     assert not run.exists()
+
+
+def test_two_commands_lead_from_a_corpus_to_brainrvq(tmp_path, corpus, tokenizer, capsys):
+    run = tmp_path / "run"
+    command = ["pretrain", corpus, "--out", str(run), "--model", "brainrvq", "--tokenizer", tokenizer, "--depth", "1"]
+    assert main([*command, "--max-steps", "1", *SHORT]) == 0
+    assert capsys.readouterr().out.strip() == str(run / "brainrvq.safetensors")
+    assert main(["info", str(run / "brainrvq.safetensors")]) == 0
+    described = json.loads(capsys.readouterr().out)
+    assert described["architecture"] == "brainrvq"
+    assert described["config"]["n_codes"] == 16
+    assert described["training"]["tokenizer"]["sha256"]
+
+
+def test_settings_reach_a_run_of_the_tokenizer(tmp_path, corpus):
+    flags = ["--n-levels", "2", "--code-width", "8", "--norm-scope", "recording", "--residual", "published"]
+    flags += ["--init", "random", "--decay", "0.9", "--revive-after", "7", "--aliases", "none", "--max-channels", "1"]
+    flags += ["--max-grad-norm", "2", "--max-steps", "4"]
+    command = ["pretrain", corpus, "--out", str(tmp_path / "run"), "--model", "brainrvq-tokenizer"]
+    assert main([*command, *TINY_TOKENIZER, *flags, *SHORT]) == 0
+    settings = json.loads((tmp_path / "run/run.json").read_text())
+    assert settings["model"] == {
+        **{"n_levels": 2, "n_codes": 16, "code_width": 8, "depth": 1, "decoder_depth": 1, "norm_scope": "recording"},
+        **{"residual": "published", "init": "random", "decay": 0.9, "revive_after": 7},
+    }
+    assert (settings["aliases"], settings["max_channels"]) == ("none", 1)
+    training = settings["training"]
+    assert training["max_grad_norm"] == 2.0
+    assert training["warmup_steps"] == 1  # a quarter
+    assert training["lr"] == pytest.approx(5e-5 * 2 / 128)
+    assert training["weight_decay"] == 1e-4
+
+
+def test_settings_reach_a_run_of_the_encoder(tmp_path, corpus, tokenizer):
+    flags = ["--depth", "1", "--qv-bias", "--no-qk-norm", "--layer-scale", "none", "--drop-path", "0.2"]
+    flags += ["--norm-scope", "recording", "--cls-row", "first_channel", "--mask-mode", "random", "--mask-ratio", "0.4"]
+    flags += ["--mask-published", "--n-codes", "16", "--max-steps", "1"]
+    command = ["pretrain", corpus, "--out", str(tmp_path / "run"), "--model", "brainrvq", "--tokenizer", tokenizer]
+    assert main([*command, *flags, *SHORT]) == 0
+    settings = json.loads((tmp_path / "run/run.json").read_text())
+    assert settings["model"] == {
+        **{"depth": 1, "qv_bias": True, "qk_norm": False, "layer_scale": None, "drop_path": 0.2, "n_levels": 3},
+        **{"norm_scope": "recording", "cls_row": "first_channel", "n_codes": 16},
+    }
+    assert {name: settings["mask"][name] for name in ("mode", "ratio", "published")} == {
+        **{"mode": "random", "ratio": 0.4, "published": True}
+    }
+    assert settings["training"]["max_grad_norm"] is None
+    assert settings["training"]["lr"] == 5e-4
+
+
+@pytest.mark.parametrize("model", ["brainrvq-tokenizer", "brainrvq"])
+def test_help_is_that_of_the_model(capsys, model):
+    with pytest.raises(SystemExit):
+        main(["pretrain", "--model", model, "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--layout" not in text
+    assert ("--revive-after" in text, "--mask-punch" in text) == (model != "brainrvq", model == "brainrvq")
+    assert "None: they stay as they are (default: None)" in text
+
+
+@pytest.mark.parametrize(
+    ("model", "flags", "message"),
+    [
+        ("brainrvq", [], "needs --tokenizer FILE"),
+        ("brainrvq", ["--tokenizer", "absent"], "no weights file"),
+        ("brainrvq", ["--tokenizer", "EXPERT"], "specmoe-expert"),
+        ("brainrvq", ["--tokenizer", "TOKENIZER", "--n-codes", "64"], "n_codes=64, the tokenizer 16"),
+        ("brainrvq", ["--tokenizer", "TOKENIZER", "--mask-punch", "2"], "punch must be"),
+        ("brainrvq", ["--tokenizer", "TOKENIZER", "--layout", "published"], "--layout is a flag of --model specmoe"),
+        ("brainrvq", ["--tokenizer", "TOKENIZER", "--mask-scope=local"], "--mask-scope is a flag of --model specmoe"),
+        ("brainrvq-tokenizer", ["--init", "none"], "init='none' is not known"),
+        ("brainrvq-tokenizer", ["--warmup-steps", "1"], "warmup_steps"),
+        ("brainrvq-tokenizer", ["--mask-ratio", "0.5"], "of --model specmoe or brainrvq, not of --model brainrvq-tok"),
+        ("brainrvq-tokenizer", ["--decoder", "gains"], "--decoder is a flag of --model specmoe"),
+        ("specmoe", ["--depth", "1"], "--depth is a flag of --model brainrvq-tokenizer or brainrvq, not of"),
+        ("specmoe", ["--tokenizer", "TOKENIZER"], "--tokenizer is a flag of --model brainrvq"),
+    ],
+)
+def test_a_wrong_setting_of_a_model_is_one_line(tmp_path, corpus, tokenizer, weights, capsys, model, flags, message):
+    files = {"EXPERT": weights[0], "TOKENIZER": tokenizer}
+    run, flags = tmp_path / "run", [files.get(flag, flag) for flag in flags]
+    assert main(["pretrain", corpus, "--out", str(run), "--model", model, *flags, "--max-steps", "1", *SHORT]) == 1
+    assert message in error(capsys)
+    assert not run.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sfreq": 250.0}, "BrainRVQ's networks work at 200 Hz"),
+        ({"segment_seconds": 31.0}, "1 to 30 s"),
+        ({"segment_seconds": 0.5}, "1 to 30 s"),
+        ({"names": ("C3", "E7")}, "1 of the 2 channels: 'E7'"),
+    ],
+)
+def test_a_corpus_that_a_model_cannot_take_is_one_line(tmp_path, tokenizer, capsys, options, message):
+    options = {"names": ("C3", "C4"), "sfreq": 200.0, "segment_seconds": 2.0, **options}
+    names, sfreq = options.pop("names"), options["sfreq"]
+    data = make_eeg(1, 2, int(sfreq * 63), sfreq=sfreq, random_state=0)[0]
+    preprocessing = {"channels": "all", "edge_seconds": 0.0, "min_seconds": 0.0, "reject_uv": None, **options}
+    recording = ArrayRecording("only", data, sfreq, list(names))
+    build_corpus([recording], tmp_path / "corpus", **preprocessing, progress=False)
+    run = tmp_path / "run"
+    command = ["pretrain", str(tmp_path / "corpus"), "--out", str(run), "--validation", "0", "--device", "cpu"]
+    for flags in (["--model", "brainrvq-tokenizer"], ["--model", "brainrvq", "--tokenizer", tokenizer]):
+        assert main([*command, *flags]) == 1
+        assert message in error(capsys)
+        assert not run.exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [(["--depht", "1"], "unrecognized arguments: --depht 1"), (["--model", "eegnet"], "invalid choice: 'eegnet'")],
+)
+def test_flags_of_no_model_are_not_understood(tmp_path, corpus, capsys, flags, message):
+    with pytest.raises(SystemExit) as stopped:
+        main(["pretrain", corpus, "--out", str(tmp_path / "run"), *flags])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_that_is_no_corpus_is_one_line(tmp_path, capsys):

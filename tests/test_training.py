@@ -27,13 +27,62 @@ def test_learning_rate_falls_along_half_a_cosine():
     assert config.lr_at(100) == pytest.approx(1e-5)
 
 
+def test_learning_rate_rises_along_a_line_first():
+    """Values of the published schedule: 20 epochs of 10 steps, 5 of them for warming up."""
+    config = TrainingConfig(max_steps=200, lr=5e-4, final_lr=1e-5, warmup_steps=50)
+    rates = [config.lr_at(step) for step in range(200)]
+    assert rates[0] == 0
+    assert rates[:50] == pytest.approx([5e-4 * step / 49 for step in range(50)])
+    assert rates[49:52] == pytest.approx([5e-4, 5e-4, 4.99946e-4], rel=1e-6)
+    assert rates[-1] == pytest.approx(1.00537e-5, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("max_steps", 0), ("batch_size", 0), ("lr", 0.0), ("lr", float("nan")), ("precision", "fp8"), ("seed", -1)],
+    [
+        ("warmup_steps", 1),
+        ("warmup_steps", -1),
+        ("max_grad_norm", 0.0),
+        ("max_steps", 0),
+        ("batch_size", 0),
+        ("lr", 0.0),
+        ("lr", float("nan")),
+        ("precision", "fp8"),
+        ("seed", -1),
+    ],
 )
 def test_a_setting_out_of_range_is_named(field, value):
     with pytest.raises((ValueError, TypeError), match=field):
         TrainingConfig(**{"max_steps": 1, field: value})
+
+
+def test_without_clipping_gradients_stay_as_they_are(tmp_path):
+    """SGD would tell by its weights; AdamW hardly does, so a very low limit is the control."""
+    finals = []
+    for limit in (None, 1e9, 1e-9):
+        run_toy(tmp_path / str(limit), max_steps=3, max_grad_norm=limit)
+        finals.append(final_weights(tmp_path / str(limit), 3))
+    assert all(torch.equal(finals[0][name], finals[1][name]) for name in finals[0])
+    assert not all(torch.equal(finals[0][name], finals[2][name]) for name in finals[0])
+
+
+def test_parameters_that_an_objective_spares_get_no_weight_decay(tmp_path):
+    """The gradients of two steps are the same; weights differ by the decay, where there is one."""
+
+    class Sparing(ToyObjective):
+        def spared_decay(self) -> set[str]:
+            return {name for name, _ in self.named_parameters() if name.endswith("bias")}
+
+    config = TrainingConfig(max_steps=1, batch_size=2, accumulation=1, lr=1e-2, weight_decay=0.5)
+    before = ToyObjective(plain=True).state_dict()
+    for kind, name in ((Sparing, "sparing"), (ToyObjective, "plain")):
+        options = {"accelerator": make_accelerator("cpu"), "housekeeping": Housekeeping(**QUIET)}
+        train(kind(plain=True), ToyBatches(batch_size=2), tmp_path / name, config, **options)
+    sparing, plain = final_weights(tmp_path / "sparing", 1), final_weights(tmp_path / "plain", 1)
+    for name, first in before.items():
+        decay = 1e-2 * 0.5 * first if name.endswith("bias") else torch.zeros_like(first)
+        torch.testing.assert_close(sparing[name] - plain[name], decay, rtol=1e-3, atol=1e-7)
+    assert sparing["network.1.bias"].ne(plain["network.1.bias"]).all()
 
 
 def test_loss_falls(tmp_path):

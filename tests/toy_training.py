@@ -66,6 +66,7 @@ def run_toy(
     accumulation: int = 1,
     seed: int = 41,
     max_skipped: int = 10,
+    max_grad_norm: float | None = 5.0,
     plain: bool = False,
     dropout: float = 0.2,
     pause: float = 0.0,
@@ -84,6 +85,7 @@ def run_toy(
         lr=1e-2,
         seed=seed,
         max_skipped=max_skipped,
+        max_grad_norm=max_grad_norm,
     )
     try:
         return train(

@@ -53,7 +53,7 @@ class PatchMaskConfig:
     flat_uv : float
         Standard deviation in µV below which a patch is flat. Without meaning for the published scores.
     published : bool
-        As published, or corrected: then flat patches have a score of 0, and runs end where a channel ends.
+        As published; otherwise corrected: flat patches have a score of 0, and runs end where a channel ends.
 
     Raises
     ------
@@ -69,7 +69,7 @@ class PatchMaskConfig:
     info_weight: float = 0.2
     info_weight_gain: float = 0.5
     flat_uv: float = _FLAT_UV
-    published: bool = True
+    published: bool = False
 
     def __post_init__(self):
         check_option("mode", self.mode, tuple(_PREFERENCES))
@@ -102,7 +102,7 @@ class PatchMask:
     Parameters
     ----------
     config : PatchMaskConfig | None
-        The distribution; None takes the published one.
+        The distribution; None takes the published one, corrected.
 
     Attributes
     ----------
@@ -204,7 +204,7 @@ class PatchMask:
 
 
 @torch.no_grad()
-def importance_scores(patches: Tensor, *, published: bool = True, flat_uv: float = _FLAT_UV) -> Tensor:
+def importance_scores(patches: Tensor, *, published: bool = False, flat_uv: float = _FLAT_UV) -> Tensor:
     """How much patches look like activity of the brain, as against drift, line noise and nothing at all.
 
     With a patch's power spectrum P, its first differences d, the differences d' of these, and variances v (of the patch

@@ -5,6 +5,7 @@ Source: arXiv:2602.16951. Shapes in the comments: B batch, N channels, A patches
 
 import torch
 from torch import Tensor, nn
+from torch import distributed as dist
 from torch.nn import functional as F
 
 from mne_specmoe.models.brainrvq.channels import channel_rows
@@ -18,6 +19,8 @@ LEVEL_WEIGHT = 0.5
 """Weight of a level's loss against that of the level before; the coarsest has 1."""
 
 _EPS = 1e-6
+_DOMAINS = ("time", "frequency")
+_EMBEDDINGS = ("cls_token", "channel_embedding", "time_embedding")
 _LONG_IDLE = 100  # updates without use after which a code counts as dead
 
 
@@ -89,8 +92,9 @@ class TokenizerObjective(nn.Module):
             A float32 scalar.
         terms : dict of str to Tensor
             ``"quantize_time"``, ``"quantize_frequency"``, ``"amplitude"``, ``"angle"`` and ``"time"``, of which the
-            loss is the sum; and per domain and level (from 1) ``"perplexity_time_1"``, of the moving average of uses,
-            and ``"dead_time_1"``, how many codes no vector fell to in the last 100 steps. Without gradients.
+            loss is the sum; and in training, per domain and level (from 1), ``"perplexity_time_1"``, of the moving
+            average of uses, and ``"dead_time_1"``, how many codes no vector fell to in the last 100 steps. Without
+            gradients.
         """
         patches, rows = _patches_and_rows(batch, self.aliases)
         output = self.network(patches, rows)
@@ -99,14 +103,19 @@ class TokenizerObjective(nn.Module):
             for name, target in tokenizer_targets(patches)._asdict().items():
                 terms[name] = F.mse_loss(getattr(output.rebuilt, name).to(target.dtype), target)
         loss = sum(terms.values())
-        return loss, {name: term.detach() for name, term in terms.items()} | self._statistics()
+        terms = {name: term.detach() for name, term in terms.items()}
+        return loss, terms | self._statistics() if self.training else terms
+
+    def spared_decay(self) -> set[str]:
+        """Names of biases, gains and embeddings of places, which get no weight decay."""
+        return _biases_and_places(self)
 
     @torch.no_grad()
     def _statistics(self) -> dict[str, Tensor]:
         """How the codebooks are used."""
         found = {}
-        for domain in ("time", "frequency"):
-            for level, quantizer in enumerate(getattr(self.network, f"quantize_{domain}").levels, 1):
+        for domain in _DOMAINS:
+            for level, quantizer in enumerate(_quantizers(self.network, domain), 1):
                 book = quantizer.codebook
                 share = book.usage / book.usage.sum().clamp_min(1e-12)
                 found[f"perplexity_{domain}_{level}"] = torch.special.entr(share).sum().exp()
@@ -136,7 +145,7 @@ class CodePredictionObjective(nn.Module):
     Raises
     ------
     ValueError
-        If network and tokenizer differ in levels or codes.
+        If network and tokenizer differ in levels or codes, or the tokenizer was never trained.
     """
 
     def __init__(
@@ -147,6 +156,8 @@ class CodePredictionObjective(nn.Module):
             wanted, found = getattr(network.config, name), getattr(tokenizer.config, name)
             if wanted != found:
                 raise ValueError(f"The network has {name}={wanted}, the tokenizer {found}; they must be equal.")
+        if not all(level.codebook.ready for domain in _DOMAINS for level in _quantizers(tokenizer, domain)):
+            raise ValueError("The tokenizer has no codes yet, since it was never trained; train it first.")
         self.network = network
         self.mask = PatchMask() if mask is None else mask
         self.aliases = aliases
@@ -168,19 +179,41 @@ class CodePredictionObjective(nn.Module):
             The sum of four cross-entropies (time and frequency, in both passes), each weighted over levels: with
             teacher forcing in training, free-running in evaluation.
         terms : dict of str to Tensor
-            ``"teacher_forced"`` or ``"free_running"``, which is the loss, two quantities that are not to be compared;
-            and per domain and level (from 1) ``"cross_entropy_time_1"`` and ``"accuracy_time_1"``, means over all
-            patches. Without gradients.
+            ``"teacher_forced"``, the loss where finer levels are told the true codes, and in evaluation also
+            ``"free_running"``, where they are told the predicted ones: two quantities that are not to be compared.
+            With either name in front, per domain and level (from 1), ``"free_running_cross_entropy_time_1"`` and
+            ``"free_running_accuracy_time_1"``, means over all patches. Without gradients.
         """
         patches, rows = _patches_and_rows(batch, self.aliases)
         tokenizer = self._tokenizer[0].to(patches.device)
         with torch.no_grad(), torch.autocast(patches.device.type, enabled=False):
             codes = tokenizer.encode(patches.flatten(2).float(), rows)
         mask = self.mask(patches, batch.seeds, progress=progress)
-        predictions = self.network(patches, rows, mask, codes if self.training else None)
-        loss, terms = code_losses(predictions, codes, mask)
-        terms["teacher_forced" if self.training else "free_running"] = loss.detach()
+        if self.training:
+            ways = {"teacher_forced": self.network(patches, rows, mask, codes)}
+        else:
+            ways = _both_ways(self.network, patches, rows, mask, codes)
+        terms = {}
+        for way, predictions in ways.items():  # the last one's loss is returned
+            loss, parts = code_losses(predictions, codes, mask)
+            terms |= {way: loss.detach()} | {f"{way}_{name}": part for name, part in parts.items()}
         return loss, terms
+
+    def spared_decay(self) -> set[str]:
+        """Names of biases, gains and embeddings of places, which get no weight decay."""
+        return _biases_and_places(self)
+
+
+def _both_ways(network: BrainRVQ, patches: Tensor, rows: Tensor, mask: Tensor, codes: Codes) -> dict[str, Predictions]:
+    """Predictions with teacher forcing and free-running ones, from the same features."""
+    found = {"teacher_forced": {}, "free_running": {}}
+    for hidden, suffix in ((mask, ""), (~mask, "_rest")):
+        tokens = network.encoder(patches, rows, mask=hidden, mask_token=network.mask_token)[:, 1:]
+        for predict, domain in ((network.predict_time, "time"), (network.predict_frequency, "frequency")):
+            true = getattr(codes, domain).flatten(2)[:, hidden]
+            found["teacher_forced"][domain + suffix] = predict(tokens[hidden], true)
+            found["free_running"][domain + suffix] = predict(tokens[hidden])
+    return {way: Predictions(**parts) for way, parts in found.items()}
 
 
 def code_losses(predictions: Predictions, codes: Codes, mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -199,25 +232,43 @@ def code_losses(predictions: Predictions, codes: Codes, mask: Tensor) -> tuple[T
     -------
     loss : Tensor
         Sum over the four predictions of the mean cross-entropies, weighted over levels. A pass that hid nothing counts
-        as 0.
+        as 0. With several processes, means are over the hidden patches of all of them.
     terms : dict of str to Tensor
-        See `CodePredictionObjective.forward`.
+        ``"cross_entropy_time_1"``, ``"accuracy_time_1"`` and so on, see `CodePredictionObjective.forward`.
     """
     loss, terms = torch.zeros((), device=mask.device), {}
-    for domain in ("time", "frequency"):
+    n_hidden, n_shown = _typical_numbers(mask)
+    for domain in _DOMAINS:
         true = getattr(codes, domain).flatten(2)  # [levels, B, L]
         for level in range(len(true)):
             weight = LEVEL_WEIGHT**level
             entropies, hits = [], []
-            for part, hidden in ((domain, mask), (f"{domain}_rest", ~mask)):
+            for part, hidden, n_typical in ((domain, mask, n_hidden), (f"{domain}_rest", ~mask, n_shown)):
                 logits, wanted = getattr(predictions, part)[level].float(), true[level][hidden]
                 entropies.append(F.cross_entropy(logits, wanted, reduction="none"))
                 hits.append(logits.argmax(1) == wanted)
-                if len(wanted):
-                    loss = loss + weight * entropies[-1].mean()
+                loss = loss + weight * entropies[-1].sum() / n_typical.clamp_min(_EPS)  # of none, the sum is 0
             terms[f"cross_entropy_{domain}_{level + 1}"] = torch.cat(entropies).mean().detach()
             terms[f"accuracy_{domain}_{level + 1}"] = torch.cat(hits).float().mean()
     return loss, terms
+
+
+def _quantizers(tokenizer: BrainRVQTokenizer, domain: str) -> nn.ModuleList:
+    """The levels of one domain."""
+    return getattr(tokenizer, f"quantize_{domain}").levels
+
+
+def _typical_numbers(mask: Tensor) -> Tensor:
+    """How many patches a mask of this many segments hides, and how many it shows, by the means of all processes."""
+    totals = torch.stack([mask.sum(), (~mask).sum(), mask.new_tensor(len(mask), dtype=torch.int64)]).float()
+    if dist.is_initialized():
+        dist.all_reduce(totals)
+    return totals[:2] * len(mask) / totals[2]
+
+
+def _biases_and_places(module: nn.Module) -> set[str]:
+    """Parameters without weight decay: vectors, and embeddings of the class token, of channels and of times."""
+    return {name for name, p in module.named_parameters() if p.ndim <= 1 or name.rsplit(".", 1)[-1] in _EMBEDDINGS}
 
 
 def _patches_and_rows(batch: Batch, aliases: str) -> tuple[Tensor, Tensor]:

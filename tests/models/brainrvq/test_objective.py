@@ -16,7 +16,7 @@ from mne_specmoe.models.brainrvq.objective import (
 from mne_specmoe.models.brainrvq.prediction import BrainRVQ
 from mne_specmoe.models.brainrvq.published import pretraining_keys, tokenizer_keys
 from mne_specmoe.models.brainrvq.tokenizer import BrainRVQTokenizer, Codes
-from mne_specmoe.models.interface import Batch, Objective
+from mne_specmoe.models.interface import Batch, Objective, SparesDecay
 
 SMALL = {"n_codes": 16, "depth": 1, "decoder_depth": 1}
 
@@ -102,6 +102,50 @@ def test_a_tokenizer_learns_to_rebuild():
     assert 0 <= terms["dead_time_1"] <= 16
 
 
+@torch.no_grad()
+def test_evaluation_gives_both_losses_of_one_pass_of_the_encoder(monkeypatch):
+    network, coder, passes = BrainRVQ(depth=1, n_codes=16), tokenizer(), []
+    network.encoder.register_forward_hook(lambda *_: passes.append(1))
+    objective = CodePredictionObjective(network, coder).eval()
+    given = batch(eeg(2, 600))
+    loss, terms = objective(given, progress=0.5)
+    assert len(passes) == 2  # one per mask, that of the hidden patches and that of the others
+    patches, rows = given.x.unflatten(2, (3, 200)), torch.tensor([0, 40, 44])
+    codes = coder.encode(given.x, given.ch_names)
+    mask = objective.mask(patches, given.seeds, progress=0.5)
+    for way, told in (("teacher_forced", codes), ("free_running", None)):
+        expected, parts = code_losses(network(patches, rows, mask, told), codes, mask)
+        assert terms[way] == expected
+        assert all(terms[f"{way}_{name}"] == value for name, value in parts.items())
+    assert loss == terms["free_running"] != terms["teacher_forced"]
+
+
+def test_biases_gains_and_embeddings_of_places_are_spared_weight_decay():
+    coder = tokenizer()
+    for objective in (TokenizerObjective(coder), CodePredictionObjective(BrainRVQ(depth=1, n_codes=16), coder)):
+        assert isinstance(objective, SparesDecay)
+        spared = objective.spared_decay()
+        parameters = dict(objective.named_parameters())
+        assert spared < set(parameters)
+        assert {name for name, p in parameters.items() if p.ndim <= 1} < spared
+        larger = {name.rsplit(".", 1)[-1] for name in spared if parameters[name].ndim > 1}
+        assert larger == {"cls_token", "channel_embedding", "time_embedding"}
+    decayed = set(parameters) - spared
+    assert {"network.mask_token", "network.predict_time.embeddings.0.weight"} < decayed
+    assert "network.decode_time.trunk.channel_embedding" in TokenizerObjective(coder).spared_decay()
+
+
+def test_use_of_codes_is_a_term_of_training_only():
+    objective, given = TokenizerObjective(tokenizer()), batch(eeg(2, 400))
+    assert "perplexity_frequency_3" in objective.train()(given, progress=0.0)[1]
+    assert not [name for name in objective.eval()(given, progress=0.0)[1] if "perplexity" in name or "dead" in name]
+
+
+def test_a_tokenizer_without_codes_is_refused():
+    with pytest.raises(ValueError, match="never trained"):
+        CodePredictionObjective(BrainRVQ(depth=1, n_codes=16), tokenizer(init="kmeans"))
+
+
 def test_a_network_learns_the_codes_of_a_segment():
     objective = CodePredictionObjective(BrainRVQ(depth=2, n_codes=16, drop_path=0.0), tokenizer())
     optimiser = torch.optim.AdamW(objective.parameters(), lr=3e-3)
@@ -115,11 +159,7 @@ def test_a_network_learns_the_codes_of_a_segment():
         optimiser.zero_grad()
         losses.append(loss.item())
     assert losses[-1] < 0.7 * losses[0]
-    assert "teacher_forced" in terms
-    with torch.no_grad():
-        _, free = objective.eval()(batch(x), progress=0.0)
-    assert "free_running" in free
-    assert "teacher_forced" not in free
+    assert "free_running" not in terms
 
 
 def test_the_tokenizer_does_not_change_while_the_network_trains():

@@ -1,39 +1,40 @@
-"""From a corpus to an expert: which segments, which network, and a run that can be resumed."""
+"""What all pretraining runs share: which segments, how long, settings that must not change, weights at the end."""
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from accelerate import Accelerator
+from torch import nn
 
 from mne_specmoe._files import replacing
 from mne_specmoe._validation import check_number, listed
-from mne_specmoe.checkpoint import save_expert
+from mne_specmoe.checkpoint import save_network
 from mne_specmoe.data.batches import CorpusBatches
 from mne_specmoe.data.corpus import Corpus, partition_corpus
-from mne_specmoe.models.specmoe.masking import GaussianStftMask, MaskConfig
-from mne_specmoe.models.specmoe.network import SpecHiNet
-from mne_specmoe.models.specmoe.objective import ReconstructionObjective
 from mne_specmoe.signal.canonical import SFREQ
 from mne_specmoe.training import Housekeeping, Outcome, TrainingConfig, has_checkpoint, make_accelerator, train
 
 RUN_VERSION = 1
-_SETTINGS, _EXPERT = "run.json", "expert.safetensors"
+_SETTINGS = "run.json"
 _VALIDATION_SEED = 0
+# Fields of TrainingConfig that depend on others where they are not given.
+_WORKED_OUT = ("max_steps", "warmup_steps", "lr")
 
 
 @dataclass(frozen=True)
-class PretrainedExpert:
-    """What `pretrain` leaves behind.
+class PretrainedNetwork:
+    """What a pretraining run leaves behind.
 
     Attributes
     ----------
     path : Path | None
-        The expert's weights; None where the run was stopped before its end.
+        The weights; None where the run was stopped before its end.
     outcome : Outcome
         Steps and last losses.
     settings : dict
@@ -45,6 +46,29 @@ class PretrainedExpert:
     settings: dict
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained where nothing else is asked for.
+
+    Parameters
+    ----------
+    n_epochs : float
+        Passes over the training segments.
+    defaults : mapping
+        Fields of `TrainingConfig` that differ from that class's defaults.
+    warmup : float
+        Share of the steps with a rising learning rate.
+    lr_batch : int | None
+        So many segments per step are what ``defaults["lr"]`` is for; the rate is proportional to their number. None:
+        it is the same for all batches.
+    """
+
+    n_epochs: float
+    defaults: Mapping[str, object]
+    warmup: float = 0.0
+    lr_batch: int | None = None
+
+
 class Segments(NamedTuple):
     """Numbers of the segments to train and to validate on, and whose the latter are."""
 
@@ -53,126 +77,138 @@ class Segments(NamedTuple):
     validation_subjects: tuple[str, ...]
 
 
-def pretrain(
+class Plan(NamedTuple):
+    """What is settled before there is a network.
+
+    Attributes
+    ----------
+    accelerator : accelerate.Accelerator
+        What to train on.
+    corpus : Corpus
+        The data.
+    segments : Segments
+        Which of them.
+    config : TrainingConfig
+        How to train.
+    data : dict
+        What of this goes into the settings of the run.
+    """
+
+    accelerator: Accelerator
+    corpus: Corpus
+    segments: Segments
+    config: TrainingConfig
+    data: dict[str, object]
+
+
+def plan_run(
     corpus: Corpus | str | os.PathLike,
-    out: str | os.PathLike,
+    check: Callable[[Corpus], None],
+    recipe: Recipe,
     *,
-    subset: str | tuple[int, int] | None = None,
-    partition_by: str = "index",
-    layout: str = "channelwise",
-    dropout: float = 0.2,
-    amplitude: str = "absolute",
-    decoder: str = "signal",
-    mask: MaskConfig | None = None,
-    spectral_weight: float = 0.02,
-    max_channels: int | None = None,
-    augment: bool = False,
-    validation: float | Sequence[str] = 0.05,
-    n_epochs: float | None = None,
-    training: TrainingConfig | Mapping | None = None,
-    housekeeping: Housekeeping | None = None,
-    resume: bool = False,
-) -> PretrainedExpert:
-    """Pretrain one SpecHi-Net expert by reconstruction of masked EEG.
+    subset: str | tuple[int, int] | None,
+    partition_by: str,
+    validation: float | Sequence[str],
+    n_epochs: float | None,
+    training: TrainingConfig | Mapping | None,
+    housekeeping: Housekeeping,
+) -> Plan:
+    """Open a corpus, choose its segments and work out how to train; nothing is written for the run yet.
 
     Parameters
     ----------
-    corpus : Corpus | path-like
-        As `mne_specmoe.build_corpus` makes it.
-    out : path-like
-        Folder of the run: settings, log, checkpoints and, at the end, ``expert.safetensors``.
-    subset : str | tuple of int | None
-        ``"2/3"`` or ``(2, 3)``: the second of three disjoint subsets of the corpus. None: all of it.
-    partition_by : {"index", "subject", "spectrum"}
-        How the subsets are made, see `mne_specmoe.data.corpus.partition_corpus`.
-    layout : {"channelwise", "published"}
-        See `SpecHiNetConfig`.
-    dropout : float
-        Of the network.
-    amplitude : {"absolute", "relative"}
-        Whether the network sees the amplitude of a segment; see `SpecHiNetConfig`. Small batches of recordings that
-        differ in amplitude train far better with ``"relative"``, since batch normalisation hides the difference.
-    decoder : {"signal", "gains"}
-        What the decoder puts out; see `SpecHiNetConfig`. ``"gains"`` rebuilds better, and learns faster.
-    mask : MaskConfig | None
-        What is hidden from the network. None: as in the paper.
-    spectral_weight : float
-        Weight of the loss's spectral term.
-    max_channels : int | None
-        Train on so many channels of a segment, drawn anew for every batch (channelwise layout). None: all.
-    augment : bool
-        Vary the segments from pass to pass, which keeps experts from learning a small corpus by heart; see
-        `CorpusBatches`. Validation segments stay as they are.
-    validation : float | sequence of str
-        Share of the corpus's subjects that is held out (at least one, the same ones for every subset), or their
-        names. 0 or an empty sequence: none.
-    n_epochs : float | None
-        Passes over the training segments, in place of ``max_steps``. None: the paper's 50 where `training` names no
-        ``max_steps``.
-    training : TrainingConfig | mapping | None
-        How to train; a mapping of some of the fields leaves the others at the paper's values.
-    housekeeping : Housekeeping | None
-        How often to save and to log, and where to run.
-    resume : bool
-        Go on with the run in `out` where it stands; begin it where there is none.
+    corpus, subset, partition_by, validation, n_epochs, training, housekeeping
+        See `mne_specmoe.pretrain`.
+    check : callable
+        Raises a ValueError if the model cannot train on a corpus.
+    recipe : Recipe
+        The model's.
 
     Returns
     -------
-    expert : PretrainedExpert
-
-    Raises
-    ------
-    ValueError
-        If the settings do not fit the corpus, or differ from those of the run that is to be resumed (each is named).
-    FileExistsError
-        If there is a run in `out` and it is not to be resumed.
-
-    References
-    ----------
-    Darankoum et al., "SpecMoE: Spectral Mixture-of-Experts Foundation Model for Cross-Species EEG Decoding",
-    arXiv:2603.16739.
+    plan : Plan
     """
-    housekeeping, out = housekeeping or Housekeeping(), Path(out).expanduser()
     accelerator = make_accelerator(housekeeping.device)
     corpus = corpus if isinstance(corpus, Corpus) else Corpus(corpus)
-    mask = mask or MaskConfig()
-    _check_corpus(corpus, layout, max_channels)
-    _check_scope(corpus, mask, max_channels)
+    check(corpus)
     with accelerator.main_process_first():  # which writes the partition down, the others read it
         segments = choose_segments(corpus, subset, partition_by, validation)
-    config = _training_config(training, n_epochs, len(segments.training))
-    network = _untrained(config.seed, layout, dropout=dropout, amplitude=amplitude, decoder=decoder)
-    mask = GaussianStftMask(**asdict(mask))
-    objective = ReconstructionObjective(network, mask=mask, spectral_weight=spectral_weight)
+    config = training_config(training, n_epochs, len(segments.training), recipe)
+    return Plan(accelerator, corpus, segments, config, _data_settings(corpus, subset, partition_by, segments))
+
+
+def carry_out(
+    plan: Plan,
+    objective: nn.Module,
+    path: Path,
+    settings: Mapping[str, object],
+    *,
+    housekeeping: Housekeeping,
+    resume: bool,
+    **options: object,
+) -> PretrainedNetwork:
+    """Train, and write the network at the end.
+
+    Parameters
+    ----------
+    plan : Plan
+        As `plan_run` makes it.
+    objective : Objective
+        Loss and network.
+    path : Path
+        Where the weights go, in the folder of the run.
+    settings : mapping
+        What the result depends on beside the plan.
+    housekeeping, resume
+        See `mne_specmoe.pretrain`.
+    **options
+        Of `CorpusBatches`, for training only.
+
+    Returns
+    -------
+    network : PretrainedNetwork
+    """
+    accelerator, config = plan.accelerator, plan.config
     settings = {
         "version": RUN_VERSION,
-        "model": asdict(network.config),
-        "mask": asdict(mask.config),
-        "spectral_weight": spectral_weight,
-        "max_channels": max_channels,
-        "augment": augment,
+        **settings,
         "training": asdict(config),
-        "data": _data_settings(corpus, subset, partition_by, segments),
+        "data": plan.data,
         "n_processes": accelerator.num_processes,
     }
     with accelerator.main_process_first():
-        settings = _open_run(out, settings, resume=resume, write=accelerator.is_main_process)
-    batches, held_out = _batches(corpus, segments, config, accelerator, max_channels=max_channels, augment=augment)
+        settings = _open_run(path.parent, settings, resume=resume, write=accelerator.is_main_process)
+    batches, held_out = _batches(plan, **options)
     outcome = train(
         objective,
         batches,
-        out,
+        path.parent,
         config,
         accelerator=accelerator,
         validation=held_out,
         housekeeping=housekeeping,
         resume=resume,
     )
-    path = out / _EXPERT if outcome.finished else None
-    if path is not None and accelerator.is_main_process:
-        save_expert(objective.network, path, training=_summary(settings, outcome))
+    if outcome.finished and accelerator.is_main_process:
+        save_network(objective.network, path, training=_summary(settings, outcome))
     accelerator.wait_for_everyone()
-    return PretrainedExpert(path, outcome, settings)
+    return PretrainedNetwork(path if outcome.finished else None, outcome, settings)
+
+
+def untrained(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """Build a network with the initial weights of a seed; torch's generator stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()
+
+
+def check_rate(corpus: Corpus, model: str) -> None:
+    """Raise unless a corpus has the rate of all networks."""
+    if corpus.sfreq != SFREQ:
+        raise ValueError(
+            f"The corpus has {corpus.sfreq:g} Hz, but {model}'s networks work at {SFREQ:g} Hz; build it with "
+            f"sfreq={SFREQ:g}."
+        )
 
 
 def choose_segments(
@@ -185,7 +221,7 @@ def choose_segments(
     Parameters
     ----------
     corpus, subset, partition_by, validation
-        See `pretrain`.
+        See `mne_specmoe.pretrain`.
 
     Returns
     -------
@@ -238,48 +274,47 @@ def held_out_subjects(corpus: Corpus, validation: float | Sequence[str]) -> list
     return sorted(subjects[place] for place in order[:n_held_out])
 
 
-def _check_corpus(corpus: Corpus, layout: str, max_channels: int | None) -> None:
-    """Raise unless a SpecHi-Net can train on a corpus."""
-    if corpus.sfreq != SFREQ:
-        raise ValueError(
-            f"The corpus has {corpus.sfreq:g} Hz, but SpecMoE's networks work at {SFREQ:g} Hz; build it with "
-            f"sfreq={SFREQ:g}."
-        )
-    sizes = {min(len(montage), max_channels or len(montage)) for montage in corpus.montages}
-    if layout == "published" and sizes != {19}:
-        raise ValueError(
-            "layout='published' trains on segments of 19 channels, the corpus has montages of "
-            f"{', '.join(map(str, sorted(sizes)))}; use layout='channelwise'."
-        )
-
-
-def _check_scope(corpus: Corpus, mask: MaskConfig, max_channels: int | None) -> None:
-    """Raise where a local mask would be one for all channels of every segment."""
-    most = max(min(len(montage), max_channels or len(montage)) for montage in corpus.montages)
-    if mask.scope == "local" and most > 1 and mask.group_size >= most:
-        raise ValueError(
-            f"scope='local' with group_size={mask.group_size} gives segments of {most} channels one mask for all, as "
-            "'shared' does; take a smaller group_size (--mask-group-size), or more channels (--max-channels)."
-        )
-
-
-def _training_config(
-    training: TrainingConfig | Mapping | None, n_epochs: float | None, n_segments: int
+def training_config(
+    training: TrainingConfig | Mapping | None, n_epochs: float | None, n_segments: int, recipe: Recipe
 ) -> TrainingConfig:
-    """The config, with the number of steps worked out where it is given as passes over the data."""
+    """Work out how to train: what was asked for, and else a model's recipe.
+
+    Parameters
+    ----------
+    training : TrainingConfig | mapping | None
+        Some fields, where None stands for the recipe's ``max_steps``, ``warmup_steps`` and ``lr``; or all of them.
+    n_epochs : float | None
+        Passes over the segments, in place of ``max_steps``.
+    n_segments : int
+        Segments to train on.
+    recipe : Recipe
+        The model's.
+
+    Returns
+    -------
+    config : TrainingConfig
+    """
     if isinstance(training, TrainingConfig):
         if n_epochs is not None:
             raise ValueError("Give n_epochs or a TrainingConfig, which has max_steps, not both.")
         return training
-    fields = dict(training or {})
-    if fields.get("max_steps") is None:
-        n_epochs = 50 if n_epochs is None else n_epochs
-        check_number("n_epochs", n_epochs, minimum=0, strict=True)
-        draft = TrainingConfig(**{**fields, "max_steps": 1})
-        per_step = draft.batch_size * draft.accumulation
-        fields["max_steps"] = max(1, round(n_epochs * n_segments / per_step))
-    elif n_epochs is not None:
+    asked = {name: value for name, value in (training or {}).items() if value is not None or name not in _WORKED_OUT}
+    if "max_steps" in asked and n_epochs is not None:
         raise ValueError("Give n_epochs or max_steps, not both.")
+    fields = {**recipe.defaults, **asked}
+    draft = TrainingConfig(**{**fields, "max_steps": 1, "warmup_steps": 0})
+    per_step = draft.batch_size * draft.accumulation
+    if "max_steps" not in asked:
+        n_epochs = recipe.n_epochs if n_epochs is None else n_epochs
+        check_number("n_epochs", n_epochs, minimum=0, strict=True)
+        fields["max_steps"] = max(1, round(n_epochs * n_segments / per_step))
+    if "lr" not in asked and recipe.lr_batch is not None:
+        fields["lr"] = draft.lr * per_step / recipe.lr_batch
+        if "final_lr" not in asked:
+            fields["final_lr"] = min(draft.final_lr, fields["lr"])  # small batches: the rate must not rise at the end
+    if "warmup_steps" not in asked:
+        check_number("max_steps", fields["max_steps"], minimum=1, integer=True)
+        fields["warmup_steps"] = int(recipe.warmup * fields["max_steps"])
     return TrainingConfig(**fields)
 
 
@@ -309,6 +344,7 @@ def _open_run(out: Path, settings: dict, *, resume: bool, write: bool) -> dict:
     settings = json.loads(json.dumps(settings))  # tuples become lists, as they come back from the file
     if path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
+        before["training"].setdefault("warmup_steps", 0)  # as in runs that were begun before there was a choice
         if not resume:
             if write or has_checkpoint(out):
                 raise FileExistsError(
@@ -338,37 +374,16 @@ def _differences(before: object, now: object, name: str = "") -> list[str]:
     return [] if before == now else [f"{name} was {before!r}, now {now!r}"]
 
 
-def _untrained(seed: int, layout: str, **options: object) -> SpecHiNet:
-    """An untrained expert; torch's generator stays as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return SpecHiNet(layout, **options)
-
-
-def _batches(
-    corpus: Corpus, segments: Segments, config: TrainingConfig, accelerator: object, **options: object
-) -> tuple[CorpusBatches, CorpusBatches | None]:
+def _batches(plan: Plan, **options: object) -> tuple[CorpusBatches, CorpusBatches | None]:
     """This process's batches for training and, if subjects are held out, for validation."""
+    accelerator, config = plan.accelerator, plan.config
     place = {"rank": accelerator.process_index, "world_size": accelerator.num_processes}
-    training = CorpusBatches(
-        corpus,
-        segments.training,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        **options,
-        **place,
-    )
-    if not len(segments.validation):
+    size = {"batch_size": config.batch_size}
+    training = CorpusBatches(plan.corpus, plan.segments.training, seed=config.seed, **size, **options, **place)
+    held_out = plan.segments.validation
+    if not len(held_out):
         return training, None
-    validation = CorpusBatches(
-        corpus,
-        segments.validation,
-        batch_size=config.batch_size,
-        seed=_VALIDATION_SEED,
-        shuffle=False,
-        **place,
-    )
-    return training, validation
+    return training, CorpusBatches(plan.corpus, held_out, seed=_VALIDATION_SEED, shuffle=False, **size, **place)
 
 
 def _summary(settings: dict, outcome: Outcome) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""From a corpus to an expert: held-out subjects, subsets, settings that must not change, and a run killed at random."""
+"""From a corpus to an expert: where weights come from, settings that must not change, and a run killed at random."""
 
 import json
 import shutil
@@ -11,13 +11,14 @@ from kill_and_resume import kill_and_resume, make_corpus
 
 from mne_specmoe._validation import SpecMoEWarning
 from mne_specmoe.assembly import assemble
-from mne_specmoe.checkpoint import load_expert, read_header
+from mne_specmoe.checkpoint import read_header
 from mne_specmoe.data.build import ArrayRecording, build_corpus
 from mne_specmoe.data.corpus import Corpus
 from mne_specmoe.data.synthetic import make_eeg, make_epochs
 from mne_specmoe.estimators.specmoe import SpecMoEFeaturizer
+from mne_specmoe.loaders.specmoe import load_expert
 from mne_specmoe.models.specmoe.masking import MaskConfig
-from mne_specmoe.pretraining import choose_segments, held_out_subjects, parse_subset, pretrain
+from mne_specmoe.pretraining.specmoe import pretrain
 from mne_specmoe.training import Housekeeping, TrainingConfig
 
 QUIET = Housekeeping(device="cpu", progress=False, log_every=1)
@@ -64,40 +65,6 @@ def test_the_weights_say_what_they_were_trained_on(tmp_path, corpus):
     assert training["losses"]["validation_loss"] > 0
 
 
-def test_held_out_subjects_are_in_no_subset(corpus):
-    for part in (1, 2, 3):
-        segments = choose_segments(corpus, (part, 3), "index", 0.25)
-        assert segments.validation_subjects == choose_segments(corpus, None, "index", 0.25).validation_subjects
-        assert not set(corpus.subject_of[segments.training]) & set(segments.validation_subjects)
-        assert set(corpus.subject_of[segments.validation]) == set(segments.validation_subjects)
-
-
-def test_subsets_and_held_out_segments_make_up_the_corpus(corpus):
-    parts = [choose_segments(corpus, (part, 3), "index", 0.25) for part in (1, 2, 3)]
-    joined = np.concatenate([*(part.training for part in parts), parts[0].validation])
-    assert sorted(joined) == list(range(len(corpus)))
-
-
-def test_a_share_of_the_subjects_is_at_least_one(corpus):
-    assert len(held_out_subjects(corpus, 0.01)) == 1
-    assert len(held_out_subjects(corpus, 0.5)) == 2
-    assert held_out_subjects(corpus, 0) == []
-    assert held_out_subjects(corpus, 0.5) == held_out_subjects(corpus, 0.5)
-
-
-def test_unknown_subjects_to_hold_out_are_named(corpus):
-    with pytest.raises(ValueError, match="'S9'.*It has 'S0', 'S1'"):
-        held_out_subjects(corpus, ["S1", "S9"])
-
-
-def test_one_subject_alone_cannot_be_held_out(tmp_path):
-    recording = ArrayRecording("only", make_eeg(1, 2, 4000, random_state=0)[0], 200.0, ["C3", "C4"])
-    options = {"channels": "all", "edge_seconds": 0.0, "min_seconds": 0.0, "segment_seconds": 3.0}
-    corpus = build_corpus([recording], tmp_path / "corpus", **options, progress=False)
-    with pytest.raises(ValueError, match="one subject.*validation=0"):
-        held_out_subjects(corpus, 0.1)
-
-
 @pytest.mark.parametrize(
     ("subset", "message"),
     [("4/3", "subsets 1 to 3"), ("0/3", "subsets 1 to 3"), ("two", "'I/K'"), ("1/0", "subsets"), ("1/2/3", "'I/K'")],
@@ -114,11 +81,6 @@ def test_a_local_mask_that_would_be_shared_is_refused(corpus, tmp_path, options)
     with pytest.raises(ValueError, match=r"group_size=\d gives segments of \d channels one mask for all"):
         pretrain(corpus, tmp_path / "run", mask=mask, max_channels=options.get("max_channels"), training=SHORT)
     assert not (tmp_path / "run").exists()
-
-
-def test_subsets_are_counted_from_one():
-    assert parse_subset("1/3") == (1, 3)
-    assert parse_subset((3, 3)) == (3, 3)
 
 
 def test_resuming_with_other_settings_names_the_differences(tmp_path, corpus):
@@ -222,4 +184,4 @@ def test_bfloat16_trains(tmp_path, corpus):
 
 def test_a_killed_run_ends_with_the_same_bits(tmp_path):
     """Few kills; by hand, ``python tests/kill_and_resume.py --kills 20``."""
-    assert kill_and_resume(tmp_path, n_kills=2, n_steps=16, longest=0.8)
+    assert kill_and_resume(tmp_path, "specmoe", n_kills=2, n_steps=16, longest=0.8)

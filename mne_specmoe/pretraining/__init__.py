@@ -1,0 +1,1 @@
+"""From a corpus to pretrained weights, one module per model family."""

@@ -1,0 +1,158 @@
+"""Pretraining of SpecMoE's experts: rebuild masked EEG."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from mne_specmoe.data.corpus import Corpus
+from mne_specmoe.models.specmoe.masking import GaussianStftMask, MaskConfig
+from mne_specmoe.models.specmoe.network import SpecHiNet
+from mne_specmoe.models.specmoe.objective import ReconstructionObjective
+from mne_specmoe.pretraining.runs import PretrainedNetwork, Recipe, carry_out, check_rate, plan_run, untrained
+from mne_specmoe.training import Housekeeping, TrainingConfig
+
+WEIGHTS = "expert.safetensors"
+"""File in the folder of a finished run."""
+
+RECIPE = Recipe(n_epochs=50, defaults={})
+"""The paper's."""
+
+
+def pretrain(
+    corpus: Corpus | str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    subset: str | tuple[int, int] | None = None,
+    partition_by: str = "index",
+    layout: str = "channelwise",
+    dropout: float = 0.2,
+    amplitude: str = "absolute",
+    decoder: str = "signal",
+    mask: MaskConfig | None = None,
+    spectral_weight: float = 0.02,
+    max_channels: int | None = None,
+    augment: bool = False,
+    validation: float | Sequence[str] = 0.05,
+    n_epochs: float | None = None,
+    training: TrainingConfig | Mapping | None = None,
+    housekeeping: Housekeeping | None = None,
+    resume: bool = False,
+) -> PretrainedNetwork:
+    """Pretrain one SpecHi-Net expert by reconstruction of masked EEG.
+
+    Parameters
+    ----------
+    corpus : Corpus | path-like
+        As `mne_specmoe.build_corpus` makes it.
+    out : path-like
+        Folder of the run: settings, log, checkpoints and, at the end, ``expert.safetensors``.
+    subset : str | tuple of int | None
+        ``"2/3"`` or ``(2, 3)``: the second of three disjoint subsets of the corpus. None: all of it.
+    partition_by : {"index", "subject", "spectrum"}
+        How the subsets are made, see `mne_specmoe.data.corpus.partition_corpus`.
+    layout : {"channelwise", "published"}
+        See `SpecHiNetConfig`.
+    dropout : float
+        Of the network.
+    amplitude : {"absolute", "relative"}
+        Whether the network sees the amplitude of a segment; see `SpecHiNetConfig`. Small batches of recordings that
+        differ in amplitude train far better with ``"relative"``, since batch normalisation hides the difference.
+    decoder : {"signal", "gains"}
+        What the decoder puts out; see `SpecHiNetConfig`. ``"gains"`` rebuilds better, and learns faster.
+    mask : MaskConfig | None
+        What is hidden from the network. None: as in the paper.
+    spectral_weight : float
+        Weight of the loss's spectral term.
+    max_channels : int | None
+        Train on so many channels of a segment, drawn anew for every batch (channelwise layout). None: all.
+    augment : bool
+        Vary the segments from pass to pass, which keeps experts from learning a small corpus by heart; see
+        `CorpusBatches`. Validation segments stay as they are.
+    validation : float | sequence of str
+        Share of the corpus's subjects that is held out (at least one, the same ones for every subset), or their
+        names. 0 or an empty sequence: none.
+    n_epochs : float | None
+        Passes over the training segments, in place of ``max_steps``. None: the paper's 50 where `training` names no
+        ``max_steps``.
+    training : TrainingConfig | mapping | None
+        How to train; a mapping of some of the fields leaves the others at the paper's values.
+    housekeeping : Housekeeping | None
+        How often to save and to log, and where to run.
+    resume : bool
+        Go on with the run in `out` where it stands; begin it where there is none.
+
+    Returns
+    -------
+    expert : PretrainedNetwork
+
+    Raises
+    ------
+    ValueError
+        If the settings do not fit the corpus, or differ from those of the run that is to be resumed (each is named).
+    FileExistsError
+        If there is a run in `out` and it is not to be resumed.
+
+    References
+    ----------
+    Darankoum et al., "SpecMoE: Spectral Mixture-of-Experts Foundation Model for Cross-Species EEG Decoding",
+    arXiv:2603.16739.
+    """
+    housekeeping, mask = housekeeping or Housekeeping(), mask or MaskConfig()
+
+    def check(corpus: Corpus) -> None:
+        _check_corpus(corpus, layout, max_channels)
+        _check_scope(corpus, mask, max_channels)
+
+    plan = plan_run(
+        corpus,
+        check,
+        RECIPE,
+        subset=subset,
+        partition_by=partition_by,
+        validation=validation,
+        n_epochs=n_epochs,
+        training=training,
+        housekeeping=housekeeping,
+    )
+    options = {"dropout": dropout, "amplitude": amplitude, "decoder": decoder}
+    network = untrained(lambda: SpecHiNet(layout, **options), plan.config.seed)
+    objective = ReconstructionObjective(network, mask=GaussianStftMask(**asdict(mask)), spectral_weight=spectral_weight)
+    settings = {
+        "model": asdict(network.config),
+        "mask": asdict(mask),
+        "spectral_weight": spectral_weight,
+        "max_channels": max_channels,
+        "augment": augment,
+    }
+    return carry_out(
+        plan,
+        objective,
+        Path(out).expanduser() / WEIGHTS,
+        settings,
+        housekeeping=housekeeping,
+        resume=resume,
+        max_channels=max_channels,
+        augment=augment,
+    )
+
+
+def _check_corpus(corpus: Corpus, layout: str, max_channels: int | None) -> None:
+    """Raise unless a SpecHi-Net can train on a corpus."""
+    check_rate(corpus, "SpecMoE")
+    sizes = {min(len(montage), max_channels or len(montage)) for montage in corpus.montages}
+    if layout == "published" and sizes != {19}:
+        raise ValueError(
+            "layout='published' trains on segments of 19 channels, the corpus has montages of "
+            f"{', '.join(map(str, sorted(sizes)))}; use layout='channelwise'."
+        )
+
+
+def _check_scope(corpus: Corpus, mask: MaskConfig, max_channels: int | None) -> None:
+    """Raise where a local mask would be one for all channels of every segment."""
+    most = max(min(len(montage), max_channels or len(montage)) for montage in corpus.montages)
+    if mask.scope == "local" and most > 1 and mask.group_size >= most:
+        raise ValueError(
+            f"scope='local' with group_size={mask.group_size} gives segments of {most} channels one mask for all, as "
+            "'shared' does; take a smaller group_size (--mask-group-size), or more channels (--max-channels)."
+        )
