@@ -18,6 +18,7 @@ from mne_specmoe._validation import check_device, check_number, check_option, ch
 from mne_specmoe.data.recordings import event_labels, metadata_column
 from mne_specmoe.estimators._door import CanonicalEpochs, EpochsInputMixin
 from mne_specmoe.estimators._training import Run, Schedule, check_callbacks, inner_split, train
+from mne_specmoe.models.interface import Downstream, Standardising
 
 PRECISIONS = ("float32", "bf16")
 # Samples per pass on a CPU. Passes have one fixed size, the last one filled up, so that an epoch's result does not
@@ -28,6 +29,12 @@ _READOUT_ROWS = 64
 
 class _NetworkEstimator(EpochsInputMixin, BaseEstimator):
     """What the three shells share: device, precision and passes over epochs."""
+
+    # What a family calls its pretrained part: in the progress bar, as a featurizer's attribute (with "_" behind).
+    _pretrained = "experts"
+
+    def _look_at_channels(self, X: object) -> None:
+        """For families that care where channels are: called by fit, once their names are known."""
 
     def _check_run_parameters(self) -> None:
         """Parameters of every shell."""
@@ -40,7 +47,7 @@ class _NetworkEstimator(EpochsInputMixin, BaseEstimator):
         device = check_device(self.device)
         budget = _PASS_SAMPLES.get(device.type, _PASS_SAMPLES["cuda"])
         size = int(np.clip(budget // (epochs.n_channels * epochs.n_times), 1, self.batch_size))
-        bar = tqdm(total=len(epochs), desc="experts", unit="epoch", disable=not self.verbose)
+        bar = tqdm(total=len(epochs), desc=self._pretrained, unit="epoch", disable=not self.verbose)
         with bar:
             for x in epochs.batches(size):
                 n_rows = len(x)
@@ -63,7 +70,7 @@ class Featurizer(TransformerMixin, _NetworkEstimator):
     """Frozen networks as a transformer. A family provides ``_make_experts`` and ``_embed``."""
 
     def fit(self, X, y=None):
-        """Load or make the experts; nothing is learnt from X but its channels and length.
+        """Load or make the pretrained networks; nothing is learnt from X but its channels and length.
 
         Parameters
         ----------
@@ -81,8 +88,10 @@ class Featurizer(TransformerMixin, _NetworkEstimator):
         seed = check_seed(self.random_state)
         with _fitting(self):
             self._open(X, reset=True)
+            self._look_at_channels(X)
             with _seeded(seed):
-                self.experts_ = self._make_experts().to(check_device(self.device)).eval()
+                networks = self._make_experts().to(check_device(self.device)).eval()
+            setattr(self, f"{self._pretrained}_", networks)
         return self
 
     def transform(self, X) -> np.ndarray:
@@ -118,8 +127,11 @@ class Featurizer(TransformerMixin, _NetworkEstimator):
 class _Predictor(_NetworkEstimator):
     """What classifier and regressor share. A family provides ``_make_network`` and ``_check_parameters``."""
 
+    # The parameter with the learning rate of the pretrained part.
+    _pretrained_lr = "expert_lr"
+
     def fit(self, X, y=None, groups=None):
-        """Train gate and head, and the experts from `unfreeze_epoch` on.
+        """Train the readout, and the pretrained networks from `unfreeze_epoch` on.
 
         Parameters
         ----------
@@ -146,6 +158,7 @@ class _Predictor(_NetworkEstimator):
             )
         with _fitting(self):
             epochs = self._open(X, reset=True)
+            self._look_at_channels(X)
             target, labels, n_outputs = self._encode_target(_check_length(y, len(epochs)))
             groups = self._find_groups(X, groups, len(epochs))
             criterion = self._criterion(target)
@@ -159,15 +172,13 @@ class _Predictor(_NetworkEstimator):
         return self
 
     def _train(
-        self, network: nn.Module, epochs: CanonicalEpochs, target: Tensor, split: tuple, criterion: Callable
+        self, network: Downstream, epochs: CanonicalEpochs, target: Tensor, split: tuple, criterion: Callable
     ) -> None:
         """Run the schedule on a fresh network and keep what came out."""
         device = check_device(self.device)
         network.to(device).freeze_experts().eval()
         schedule = self._schedule()
-        # Frozen experts say the same in every training epoch, so they run once.
-        pooled = self._map(network.pool if schedule.n_frozen else network.spectra, epochs)
-        network.standardise(pooled[-1][split[0]])
+        pooled = self._pool_once(network, epochs, split[0], frozen=schedule.n_frozen > 0)
         run = Run(device, self.precision == "bf16", tuple(self.callbacks or ()), self.verbose)
         net, self.history_ = train(
             network,
@@ -178,17 +189,35 @@ class _Predictor(_NetworkEstimator):
             target=target,
             split=split,
             criterion=criterion,
+            rates=self._learning_rates(network, schedule),
         )
         self.net_, self.network_ = net, network
         self.n_iter_ = len(self.history_)
 
+    def _pool_once(
+        self, network: Downstream, epochs: CanonicalEpochs, index: np.ndarray, *, frozen: bool
+    ) -> tuple[Tensor, ...]:
+        """What frozen networks say, which is the same in every training epoch; statistics are of the epochs `index`."""
+        learns = isinstance(network, Standardising)
+        if not (frozen or learns):
+            return ()
+        pooled = self._map(network.pool if frozen else network.spectra, epochs)
+        if learns:
+            network.standardise(pooled[-1][index])
+        return pooled
+
+    def _learning_rates(self, network: Downstream, schedule: Schedule) -> dict[str, float]:
+        """Patterns of parameter names → learning rates, once all train; the first that matches holds."""
+        return {"readout.*": schedule.lr, "experts.*": schedule.expert_lr}
+
     def _schedule(self) -> Schedule:
         """The parameters that concern training time."""
+        expert_lr = getattr(self, self._pretrained_lr)
         return Schedule(
             max_epochs=self.max_epochs,
             unfreeze_epoch=self.unfreeze_epoch,
             lr=self.lr,
-            expert_lr=self.lr if self.expert_lr is None else self.expert_lr,
+            expert_lr=self.lr if expert_lr is None else expert_lr,
             weight_decay=self.weight_decay,
             patience=self.patience,
             batch_size=self.batch_size,
@@ -199,8 +228,8 @@ class _Predictor(_NetworkEstimator):
         check_number("max_epochs", self.max_epochs, minimum=1, integer=True)
         check_number("lr", self.lr, minimum=0.0, strict=True)
         check_number("weight_decay", self.weight_decay, minimum=0.0)
-        if self.expert_lr is not None:
-            check_number("expert_lr", self.expert_lr, minimum=0.0, strict=True)
+        if getattr(self, self._pretrained_lr) is not None:
+            check_number(self._pretrained_lr, getattr(self, self._pretrained_lr), minimum=0.0, strict=True)
         if self.unfreeze_epoch is not None:
             check_number("unfreeze_epoch", self.unfreeze_epoch, minimum=0, integer=True)
         if self.patience is not None:

@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partialmethod
 
@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from mne_specmoe._validation import SpecMoEWarning
+from mne_specmoe.models.interface import Downstream
 
 
 @dataclass(frozen=True)
@@ -263,7 +264,7 @@ def _plain_split(
 
 
 def train(
-    network: nn.Module,
+    network: Downstream,
     schedule: Schedule,
     run: Run,
     *,
@@ -272,13 +273,14 @@ def train(
     target: Tensor,
     split: tuple[np.ndarray, np.ndarray | None],
     criterion: Callable[[], nn.Module],
+    rates: Mapping[str, float],
 ) -> tuple[NeuralNet, list[dict]]:
     """Train readout, then readout and experts, of a network; the best weights stay in it.
 
     Parameters
     ----------
-    network : nn.Module
-        With ``readout``, ``experts`` and ``freeze_experts``.
+    network : Downstream
+        The network.
     schedule : Schedule
         How long and how fast.
     run : Run
@@ -293,6 +295,9 @@ def train(
         Of `inner_split`.
     criterion : callable
         Makes the loss.
+    rates : mapping
+        Patterns of parameter names → learning rates, once the experts train: the readout's first, which is the one in
+        the history. Of several that match, the first holds.
 
     Returns
     -------
@@ -317,8 +322,7 @@ def train(
         state = copy.deepcopy(network.state_dict())
         network.freeze_experts(False)
         data = Batches({"x": signals()}, target)
-        # The readout first: the first group's learning rate is the one in the history.
-        groups = [("module.readout.*", {"lr": schedule.lr}), ("module.experts.*", {"lr": schedule.expert_lr})]
+        groups = [(f"module.{pattern}", {"lr": rate}) for pattern, rate in rates.items()]
         n_left = schedule.max_epochs - schedule.n_frozen
         net = _phase(network, data, schedule, run, split, criterion, n_left, groups)
         free = _entries(net, len(history), frozen=False)

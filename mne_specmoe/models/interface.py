@@ -63,3 +63,50 @@ class Objective(Protocol):
 
     def forward(self, batch: Batch, *, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss (a mean over segments) and its named terms; ``progress`` in [0, 1] serves curricula."""
+
+
+@runtime_checkable
+class Downstream(Protocol):
+    """A network for a task: a pretrained part, and a readout that is all that trains while the former is frozen.
+
+    The estimators' shells (`mne_specmoe.estimators._base`) ask no more of a network than this, of a `Standardising`
+    one its two methods besides.
+
+    Attributes
+    ----------
+    readout : nn.Module
+        Maps what `pool` returns, given by name, to outputs (n_batch, n_outputs).
+    pooled_names : tuple of str
+        Names of what `pool` returns, which are those of the readout's arguments.
+    """
+
+    readout: object
+    pooled_names: tuple[str, ...]
+
+    def pool(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Run the pretrained part on x (n_batch, n_channels, n_times): all that the readout needs, a row per epoch."""
+
+    def freeze_experts(self, frozen: bool = True) -> "Downstream":
+        """Keep the pretrained part ("experts", if it is only one, too) as it is, to the bit, or let it train."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x to outputs: pool and read out."""
+
+
+@runtime_checkable
+class Standardising(Protocol):
+    """A `Downstream` network that takes statistics from the training part before it is trained."""
+
+    def spectra(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return what `standardise` needs, without the pretrained part; the same as the last of what `pool` returns."""
+
+    def standardise(self, values: Tensor) -> None:
+        """Take the statistics."""
+
+
+@runtime_checkable
+class SparesDecay(Protocol):
+    """An objective some of whose parameters get no weight decay; that of others is for all parameters."""
+
+    def spared_decay(self) -> set[str]:
+        """Names, as in ``named_parameters()``, of parameters without weight decay."""

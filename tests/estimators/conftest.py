@@ -5,22 +5,24 @@ import copy
 import mne
 import numpy as np
 import pytest
+from estimator_families import ESTIMATORS, FEATURIZERS, RANDOM
 
-from mne_specmoe import SpecMoEClassifier, SpecMoEFeaturizer, SpecMoERegressor
 from mne_specmoe.data.synthetic import make_epochs
+from mne_specmoe.models.brainrvq.network import BrainRVQEncoder
 from mne_specmoe.models.specmoe.network import SpecHiNetEncoder
 
-ESTIMATORS = (SpecMoEFeaturizer, SpecMoEClassifier, SpecMoERegressor)
+# What runs when a pretrained network does: class and name of the method.
+RUNS = ((SpecHiNetEncoder, "forward"), (BrainRVQEncoder, "raw_tokens"))
 FAST = {"hidden": 8, "max_epochs": 3}
 
 
 @pytest.fixture(scope="session")
 def make():
-    """Make an estimator that is quick to fit: one random expert, a small head, three training epochs if any."""
+    """Make an estimator that is quick to fit: one random network, a small head, three training epochs if any."""
 
     def make(kind, **parameters):
-        parameters = {"weights": None, "n_experts": 1, "random_state": 0} | FAST | parameters
-        if kind is SpecMoEFeaturizer:
+        parameters = RANDOM[kind] | {"random_state": 0} | FAST | parameters
+        if kind in FEATURIZERS:
             parameters = {name: value for name, value in parameters.items() if name not in FAST}
         return kind(**parameters)
 
@@ -72,22 +74,27 @@ def fitted(_fitted_once):
 
 @pytest.fixture
 def no_network_runs(monkeypatch):
-    """Running an expert fails the test."""
+    """Running a pretrained network fails the test."""
 
-    def forward(self, *args, **kwargs):
-        raise AssertionError("an expert was run")
+    def run(self, *args, **kwargs):
+        raise AssertionError("a network was run")
 
-    monkeypatch.setattr(SpecHiNetEncoder, "forward", forward)
+    for network, method in RUNS:
+        monkeypatch.setattr(network, method, run)
 
 
 @pytest.fixture
 def rows_per_run(monkeypatch):
-    """A list that grows by the number of rows each time an expert is run."""
-    rows, forward = [], SpecHiNetEncoder.forward
+    """A list that grows by the number of rows each time a pretrained network is run."""
+    rows = []
 
-    def counted(self, x, *args, **kwargs):
-        rows.append(len(x))
-        return forward(self, x, *args, **kwargs)
+    def counted(run):
+        def counted(self, x, *args, **kwargs):
+            rows.append(len(x))
+            return run(self, x, *args, **kwargs)
 
-    monkeypatch.setattr(SpecHiNetEncoder, "forward", counted)
+        return counted
+
+    for network, method in RUNS:
+        monkeypatch.setattr(network, method, counted(getattr(network, method)))
     return rows

@@ -9,7 +9,7 @@ from sklearn.base import clone
 
 import mne_specmoe
 from mne_specmoe import SpecMoEClassifier, SpecMoEFeaturizer, SpecMoERegressor
-from mne_specmoe.checkpoint import load_encoders
+from mne_specmoe.loaders.specmoe import load_encoders
 
 PREDICTORS = (SpecMoEClassifier, SpecMoERegressor)
 ESTIMATORS = (SpecMoEFeaturizer, *PREDICTORS)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
+from estimator_families import CLASSIFIERS, ESTIMATORS, FEATURIZERS, PREDICTORS, REGRESSORS, SPECMOE
 
 from mne_specmoe import (
     AmplitudeWarning,
@@ -22,10 +23,12 @@ from mne_specmoe import (
     save_expert,
     save_specmoe,
 )
+from mne_specmoe.estimators.brainrvq import BrainRVQClassifier, BrainRVQFeaturizer, BrainRVQRegressor
 
-ESTIMATORS = (SpecMoEFeaturizer, SpecMoEClassifier, SpecMoERegressor)
-PREDICTORS = ESTIMATORS[1:]
-pytestmark = pytest.mark.filterwarnings("ignore::mne_specmoe.UntrainedWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::mne_specmoe.UntrainedWarning"),
+    pytest.mark.filterwarnings("ignore:X has no channel names:mne_specmoe.SpecMoEWarning"),
+]
 
 
 # One kind of container after another
@@ -54,12 +57,13 @@ def cut(recording):
     return cut
 
 
+ARRAY = {"sfreq": 160, "ch_names": ["C3", "C4", "Cz"]}
 CONTAINERS = {
-    "ndarray": (lambda epochs: epochs.get_data(), {"sfreq": 160}),
-    "float32 in µV": (lambda epochs: (epochs.get_data() * 1e6).astype(np.float32), {"sfreq": 160, "unit": "uV"}),
-    "tensor": (lambda epochs: torch.from_numpy(epochs.get_data()), {"sfreq": 160}),
-    "tensor in mV": (lambda epochs: torch.from_numpy(epochs.get_data() * 1e3).float(), {"sfreq": 160, "unit": "mV"}),
-    "list of arrays": (lambda epochs: list(epochs.get_data()), {"sfreq": 160}),
+    "ndarray": (lambda epochs: epochs.get_data(), ARRAY),
+    "float32 in µV": (lambda epochs: (epochs.get_data() * 1e6).astype(np.float32), ARRAY | {"unit": "uV"}),
+    "tensor": (lambda epochs: torch.from_numpy(epochs.get_data()), ARRAY),
+    "tensor in mV": (lambda epochs: torch.from_numpy(epochs.get_data() * 1e3).float(), ARRAY | {"unit": "mV"}),
+    "list of arrays": (lambda epochs: list(epochs.get_data()), ARRAY),
     "list of Epochs": (lambda epochs: [epochs[:5], epochs[5:6], epochs[6:]], {}),
     "one-epoch Epochs": (lambda epochs: [epochs[i] for i in range(len(epochs))], {}),
     "as_sklearn": (as_sklearn, {}),
@@ -70,6 +74,7 @@ CONTAINERS = {
 def test_every_container_gives_the_same_result(kind, make, outputs, cut):
     epochs = cut(preload=True)
     assert len(epochs) == 22
+    assert epochs.ch_names == ARRAY["ch_names"]
     y = epochs.events[:, 2]
     expected = outputs(make(kind).fit(epochs, y), epochs)
     for name, (convert, parameters) in CONTAINERS.items():
@@ -78,7 +83,7 @@ def test_every_container_gives_the_same_result(kind, make, outputs, cut):
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=2e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("kind", [SpecMoEFeaturizer, SpecMoEClassifier])
+@pytest.mark.parametrize("kind", FEATURIZERS + CLASSIFIERS)
 @pytest.mark.parametrize("options", [{"preload": False}, {"preload": True}], ids=["lazy", "preloaded"])
 @pytest.mark.parametrize("dropped", [True, False], ids=["bads dropped", "bads not dropped"])
 def test_lazy_epochs_give_what_loaded_ones_give_and_stay_as_they_were(kind, options, dropped, make, outputs, cut):
@@ -104,8 +109,9 @@ def test_an_epoch_alone_gets_exactly_what_it_gets_in_bulk(kind, make, outputs, f
     np.testing.assert_array_equal(outputs(estimator, [many[:1], many[1:]]), expected)
 
 
-def test_experts_run_on_batches_of_one_size_however_many_epochs_there_are(make, epochs, rows_per_run):
-    featurizer = make(SpecMoEFeaturizer, batch_size=8).fit(epochs)
+@pytest.mark.parametrize("kind", FEATURIZERS)
+def test_experts_run_on_batches_of_one_size_however_many_epochs_there_are(kind, make, epochs, rows_per_run):
+    featurizer = make(kind, batch_size=8).fit(epochs)
     many = mne.concatenate_epochs([epochs] * 4, verbose="ERROR")
     for X, n_runs in ((epochs[0], 1), (epochs[:10], 2), (epochs, 3), (many, 12)):
         rows_per_run.clear()
@@ -113,7 +119,8 @@ def test_experts_run_on_batches_of_one_size_however_many_epochs_there_are(make, 
         assert rows_per_run == [8] * n_runs
 
 
-def test_epochs_are_read_by_the_batch(make, cut, monkeypatch):
+@pytest.mark.parametrize("kind", FEATURIZERS)
+def test_epochs_are_read_by_the_batch(kind, make, cut, monkeypatch):
     epochs, sizes = cut(preload=False).drop_bad(), []
     get_data = mne.Epochs.get_data
 
@@ -122,7 +129,7 @@ def test_epochs_are_read_by_the_batch(make, cut, monkeypatch):
         sizes.append(len(data))
         return data
 
-    featurizer = make(SpecMoEFeaturizer, batch_size=4).fit(epochs)
+    featurizer = make(kind, batch_size=4).fit(epochs)
     monkeypatch.setattr("mne_specmoe.data.recordings._SCAN_VALUES", 4 * 3 * 160)
     monkeypatch.setattr(mne.Epochs, "get_data", watched)
     featurizer.transform(epochs)
@@ -162,6 +169,7 @@ def test_flat_channels_give_finite_results(kind, make, outputs, epochs):
 # Labels
 
 
+@pytest.mark.parametrize("kind", CLASSIFIERS)
 @pytest.mark.parametrize(
     "labels",
     [
@@ -175,20 +183,21 @@ def test_flat_channels_give_finite_results(kind, make, outputs, epochs):
     ],
     ids=lambda labels: str(np.asarray(labels).dtype),
 )
-def test_labels_of_any_kind_come_back(labels, make, epochs, y):
+def test_labels_of_any_kind_come_back(kind, labels, make, epochs, y):
     classes = np.asarray(labels)
     own = classes[y - 1]
-    classifier = make(SpecMoEClassifier).fit(epochs, own)
+    classifier = make(kind).fit(epochs, own)
     np.testing.assert_array_equal(classifier.classes_, classes)
     predicted = classifier.predict(epochs)
     assert predicted.dtype == own.dtype
-    expected = make(SpecMoEClassifier).fit(epochs, y).predict(epochs)
+    expected = make(kind).fit(epochs, y).predict(epochs)
     np.testing.assert_array_equal(predicted, classes[expected - 1])
 
 
-def test_labels_may_be_a_list_and_more_than_two(make, epochs):
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_labels_may_be_a_list_and_more_than_two(kind, make, epochs):
     y = [f"class {i % 3}" for i in range(24)]
-    classifier = make(SpecMoEClassifier).fit(epochs, y)
+    classifier = make(kind).fit(epochs, y)
     assert list(classifier.classes_) == ["class 0", "class 1", "class 2"]
     assert classifier.predict_proba(epochs).shape == (24, 3)
 
@@ -224,11 +233,12 @@ def test_names_of_array_channels_are_matched_too(kind, make, outputs, X, y, epoc
     np.testing.assert_allclose(outputs(estimator, epochs), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_channel_names_choose_among_those_of_epochs(make, epochs):
+@pytest.mark.parametrize("kind", FEATURIZERS)
+def test_channel_names_choose_among_those_of_epochs(kind, make, epochs):
     chosen = epochs.ch_names[:0:-1]
-    few = make(SpecMoEFeaturizer, ch_names=chosen).fit(epochs)
+    few = make(kind, ch_names=chosen).fit(epochs)
     assert few.ch_names_ == chosen
-    expected = make(SpecMoEFeaturizer).fit_transform(epochs.copy().pick(chosen))
+    expected = make(kind).fit_transform(epochs.copy().pick(chosen))
     np.testing.assert_allclose(few.transform(epochs), expected, rtol=1e-5, atol=1e-6)
 
 
@@ -262,17 +272,19 @@ def test_arrays_without_a_rate_have_that_of_fit(kind, fitted, outputs, epochs, X
     np.testing.assert_array_equal(outputs(estimator, X), outputs(estimator, epochs))
 
 
-def test_arrays_in_the_wrong_unit_are_warned_about(make, X, y):
+@pytest.mark.parametrize("kind", FEATURIZERS)
+def test_arrays_in_the_wrong_unit_are_warned_about(kind, make, X, y):
     with pytest.warns(AmplitudeWarning, match=r"implausible.*unit"):
-        make(SpecMoEFeaturizer, sfreq=160).fit(X * 1e6)
-    featurizer = make(SpecMoEFeaturizer, sfreq=160, unit="uV").fit(X * 1e6)
+        make(kind, sfreq=160).fit(X * 1e6)
+    featurizer = make(kind, sfreq=160, unit="uV").fit(X * 1e6)
     with pytest.warns(AmplitudeWarning, match="implausible"):
         featurizer.transform(X)
 
 
-def test_short_arrays_without_a_rate_are_padded_with_a_warning(make):
+@pytest.mark.parametrize("kind", FEATURIZERS)
+def test_short_arrays_without_a_rate_are_padded_with_a_warning(kind, make):
     short = 1e-5 * np.random.default_rng(0).standard_normal((4, 2, 50))
-    featurizer = make(SpecMoEFeaturizer)
+    featurizer = make(kind)
     with pytest.warns(SpecMoEWarning, match=r"50 samples.*padded"):
         assert np.isfinite(featurizer.fit(short).transform(short)).all()
 
@@ -348,7 +360,7 @@ def refuse_fit(estimator, X, y, error, match):
     before, labels = dict(vars(estimator)), copy.deepcopy(y)
     data = X.copy() if isinstance(X, np.ndarray) else None
     with pytest.raises(error, match=f"(?s){match}"):
-        estimator.fit(X) if isinstance(estimator, SpecMoEFeaturizer) else estimator.fit(X, y)
+        estimator.fit(X) if isinstance(estimator, FEATURIZERS) else estimator.fit(X, y)
     assert unchanged(before, vars(estimator))
     np.testing.assert_array_equal(y, labels)
     if data is not None:
@@ -424,7 +436,8 @@ BAD_NUMBERS = {"words": (lambda y: np.where(y == 1, "a", "b"), ValueError, "need
     ("kind", "wrong", "error", "match"),
     [
         pytest.param(kind, *case, id=f"{kind.__name__}: {name}")
-        for kind, special in ((SpecMoEClassifier, BAD_LABELS), (SpecMoERegressor, BAD_NUMBERS))
+        for kinds, special in ((CLASSIFIERS, BAD_LABELS), (REGRESSORS, BAD_NUMBERS))
+        for kind in kinds
         for name, case in (BAD_Y | special).items()
     ],
 )
@@ -458,34 +471,63 @@ def test_bad_groups_are_refused(kind, make, epochs, X, y):
 
 
 # Parameter → (bad value, error, words): all that is allowed is listed
+BAD_RUN = {
+    "precision": ("float16", ValueError, "'float32', 'bf16'"),
+    "device": ("tpu", ValueError, "'auto', 'cpu', 'cuda'"),
+    "batch_size": (2.5, TypeError, "batch_size must be an integer"),
+    "random_state": ("seed", TypeError, "random_state must be None, an int"),
+}
 BAD_EXPERTS = {
     "layout": ("2d", ValueError, "'channelwise', 'published', None"),
     "time_pooling": ("median", ValueError, "'mean', 'max'"),
     "channel_pooling": ("sum", ValueError, "'mean', 'max'"),
-    "precision": ("float16", ValueError, "'float32', 'bf16'"),
-    "device": ("tpu", ValueError, "'auto', 'cpu', 'cuda'"),
     "n_experts": (0, ValueError, "n_experts must be >= 1"),
-    "batch_size": (2.5, TypeError, "batch_size must be an integer"),
-    "random_state": ("seed", TypeError, "random_state must be None, an int"),
     "weights": (3, TypeError, r"weights must be a name \('starter'\), a path"),
 }
+BAD_ENCODER = {
+    "depth": (0, ValueError, "depth must be >= 1"),
+    "parity": ("published", ValueError, "True, False, None"),
+    "aliases": (None, ValueError, "'none', '10-20'"),
+    "on_unknown": ("drop", ValueError, "'error', 'nearest'"),
+    "pooling": ("max", ValueError, "'mean', 'cls'"),
+    "weights": (3, TypeError, r"weights must be a name \('brainrvq-starter'\), a path"),
+    "weights ": (["a.pth", "b.pth"], TypeError, "one file.*got 2 in a list"),
+}
 BAD_TRAINING = {
-    "gate_scale": ("linear", ValueError, "'log', 'power', 'none'"),
     "hidden": (0, ValueError, "hidden must be >= 1"),
-    "dropout": (1.0, ValueError, "dropout must be"),
     "max_epochs": (0, ValueError, "max_epochs must be >= 1"),
     "lr": (0.0, ValueError, "lr must be > 0"),
-    "expert_lr": (-1e-3, ValueError, "expert_lr must be > 0"),
     "weight_decay": (np.nan, ValueError, "weight_decay must be finite"),
     "unfreeze_epoch": (-1, ValueError, "unfreeze_epoch must be >= 0"),
     "patience": (True, TypeError, "patience must be an integer"),
     "validation_fraction": (1.0, ValueError, "validation_fraction must be"),
     "callbacks": (["early stopping"], TypeError, "callbacks must be a list of skorch callbacks"),
 }
+BAD_GATE = {
+    "gate_scale": ("linear", ValueError, "'log', 'power', 'none'"),
+    "dropout": (1.0, ValueError, "dropout must be"),
+    "expert_lr": (-1e-3, ValueError, "expert_lr must be > 0"),
+}
+BAD_HEAD = {
+    "dropouts": ((0.1, 1.0), ValueError, "dropouts must be"),
+    "dropouts ": (0.1, TypeError, "dropouts must be two numbers"),
+    "norm_start": (None, ValueError, "'pretrained', 'fresh'"),
+    "layer_decay": (1.1, ValueError, "layer_decay must be > 0.0 and <= 1"),
+    "encoder_lr": (-1e-3, ValueError, "encoder_lr must be > 0"),
+}
 BAD_WEIGHTING = {
     "class_weight": ("equal", ValueError, "'balanced', None"),
     "class_weight ": ({1: 1.0, 3: 2.0}, ValueError, r"\[2\], are not in class_weight"),
     "class_weight  ": ({1: -1.0, 2: 1.0}, ValueError, "class_weight must hold finite numbers >= 0"),
+}
+BAD_SMOOTHING = {"label_smoothing": (1.0, ValueError, "label_smoothing must be")}
+BAD_PARAMETERS = {
+    SpecMoEFeaturizer: BAD_RUN | BAD_EXPERTS,
+    SpecMoEClassifier: BAD_RUN | BAD_EXPERTS | BAD_TRAINING | BAD_GATE | BAD_WEIGHTING,
+    SpecMoERegressor: BAD_RUN | BAD_EXPERTS | BAD_TRAINING | BAD_GATE,
+    BrainRVQFeaturizer: BAD_RUN | BAD_ENCODER,
+    BrainRVQClassifier: BAD_RUN | BAD_ENCODER | BAD_TRAINING | BAD_HEAD | BAD_WEIGHTING | BAD_SMOOTHING,
+    BrainRVQRegressor: BAD_RUN | BAD_ENCODER | BAD_TRAINING | BAD_HEAD,
 }
 
 
@@ -494,11 +536,7 @@ BAD_WEIGHTING = {
     ("kind", "name", "value", "error", "match"),
     [
         pytest.param(kind, name.strip(), *case, id=f"{kind.__name__}: {name}")
-        for kind, table in (
-            (SpecMoEFeaturizer, BAD_EXPERTS),
-            (SpecMoEClassifier, BAD_EXPERTS | BAD_TRAINING | BAD_WEIGHTING),
-            (SpecMoERegressor, BAD_EXPERTS | BAD_TRAINING),
-        )
+        for kind, table in BAD_PARAMETERS.items()
         for name, case in table.items()
     ],
 )
@@ -536,7 +574,7 @@ def bad_weights(tmp_path_factory):
         "web page": (page, CheckpointError, "web page"),
         "truncated": (short, CheckpointError, "truncated"),
         "empty": (empty, CheckpointError, "empty"),
-        "another program's": (folder / "other.pth", CheckpointError, "state_dict"),
+        "another program's": (folder / "other.pth", CheckpointError, "no published .*only 'weight'"),
         "another architecture": ([network], CheckpointError, "'specmoe', expected 'specmoe-expert'"),
         "two layouts": ([expert, published], CheckpointError, "one layout, got channelwise, published"),
         "none": ([], ValueError, "empty list"),
@@ -547,7 +585,7 @@ def bad_weights(tmp_path_factory):
 
 
 @pytest.mark.usefixtures("no_network_runs")
-@pytest.mark.parametrize("kind", ESTIMATORS)
+@pytest.mark.parametrize("kind", SPECMOE)
 def test_files_that_are_no_experts_are_refused(kind, make, fitted, epochs, y, bad_weights):
     for weights, error, match in bad_weights.values():
         refuse_fit(make(kind, weights=weights), epochs, y, error, match)

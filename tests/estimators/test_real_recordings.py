@@ -1,5 +1,6 @@
 """Real recordings of every format and of several corpora become features."""
 
+import re
 import warnings
 
 import mne
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from mne_specmoe import AmplitudeWarning, SpecMoEFeaturizer
+from mne_specmoe.estimators.brainrvq import BrainRVQFeaturizer
 from mne_specmoe.models.specmoe import network
 from mne_specmoe.nn.attention import query_normalised_attention
 
@@ -28,6 +30,16 @@ FORMATS = [
 ]
 MISLABELLED = "gdf/S05_2012.07.19-11.24.02.gdf"  # millivolts, which its header calls microvolts
 FLAT = "edf_misc/eeglab_test.edf"
+# Channels that are no electrodes, or are named as on BioSemi's caps, and what is said of them.
+NO_ELECTRODES = {
+    "edf_eegmat/Subject00_1.edf": "no row for 1 of the 21 channels: 'ECG ECG'",
+    "edf_eegmat/Subject00_2.edf": "no row for 1 of the 21 channels: 'ECG ECG'",
+    "edf_misc/mne_test.edf": "no row for 138 of the 138 channels: 'A1'",
+    "bdf/mne_test.bdf": "no row for 6 of the 72 channels: 'EXG1'",
+    "bdf/eeglab_test.bdf": "no row for 16 of the 16 channels: 'A1'",
+    "set_eeglab/eeglab_data.set": "no row for 2 of the 32 channels: 'EOG1'",
+}
+NO_ELECTRODE = r"ECG ECG|EXG\d|[RLI]?EOG\d?|[A-I]\d+|Ergo-\w+|Status"
 READABLE = {".edf", ".bdf", ".gdf", ".fif", ".vhdr", ".set"}
 
 
@@ -62,6 +74,25 @@ def test_every_file_becomes_finite_features(name, layout, data_root):
     assert name == FLAT or len(features) == 1 or features.std(0).max() > 1e-5
     warned = [warning for warning in caught if warning.category is AmplitudeWarning]
     assert bool(warned) == (name in (MISLABELLED, FLAT))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_file_becomes_features_of_brainrvq_or_names_its_strange_channels(name, data_root):
+    epochs = read_epochs(data_root / "formats" / name)
+    featurizer = BrainRVQFeaturizer(weights=None, depth=1, random_state=0)
+    if name in NO_ELECTRODES:
+        with pytest.raises(ValueError, match=NO_ELECTRODES[name]):
+            featurizer.fit(epochs)
+        electrodes = [ch for ch in epochs.ch_names if not re.fullmatch(NO_ELECTRODE, ch)]
+        if not electrodes:
+            return
+        epochs = epochs.load_data().pick(electrodes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AmplitudeWarning)
+        features = featurizer.fit_transform(epochs)
+    assert features.shape == (len(epochs.drop_bad()), 200)
+    assert np.isfinite(features).all()
+    assert name == FLAT or len(features) == 1 or features.std(0).max() > 1e-5
 
 
 def test_the_mislabelled_recording_is_warned_about_until_it_is_put_right(data_root):

@@ -3,11 +3,22 @@
 import numpy as np
 import pandas as pd
 import pytest
+from estimator_families import (
+    APART,
+    CLASSIFIERS,
+    ESTIMATORS,
+    FEATURIZERS,
+    PREDICTORS,
+    PRETRAINED,
+    REGRESSORS,
+    SPECMOE,
+    WIDTHS,
+)
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold, StratifiedKFold, cross_val_predict, cross_val_score
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import check_classifiers_train, check_regressors_train, parametrize_with_checks
@@ -20,9 +31,8 @@ from mne_specmoe import (
     as_sklearn,
     make_epochs,
 )
+from mne_specmoe.estimators.brainrvq import BrainRVQClassifier, BrainRVQFeaturizer, BrainRVQRegressor
 
-ESTIMATORS = (SpecMoEFeaturizer, SpecMoEClassifier, SpecMoERegressor)
-PREDICTORS = ESTIMATORS[1:]
 pytestmark = pytest.mark.filterwarnings("ignore::mne_specmoe.UntrainedWarning")
 
 
@@ -31,6 +41,10 @@ pytestmark = pytest.mark.filterwarnings("ignore::mne_specmoe.UntrainedWarning")
         SpecMoEFeaturizer(),
         SpecMoEClassifier(weights=None, n_experts=1, hidden=32, max_epochs=20),
         SpecMoERegressor(weights=None, n_experts=1, hidden=32, max_epochs=5),
+        BrainRVQFeaturizer(weights=None, depth=1),
+        BrainRVQClassifier(weights=None, depth=1, max_epochs=20),
+        BrainRVQClassifier(weights=None, depth=1, max_epochs=20, pooling="flatten", hidden=16),
+        BrainRVQRegressor(weights=None, depth=1, max_epochs=5),
     ]
 )
 @pytest.mark.filterwarnings("ignore::UserWarning")  # the checks' data are no EEG: short, and not in volts
@@ -52,14 +66,26 @@ def test_scores_on_data_that_are_no_eeg_are_promised_only_where_they_are_reached
     for weights in (None, "starter", ["1.pth", "2.pth"]):
         for validation_fraction in (None, 0.2):
             parameters = {"weights": weights, "validation_fraction": validation_fraction}
-            classifier, regressor = (get_tags(kind(**parameters)) for kind in PREDICTORS)
-            assert classifier.classifier_tags.poor_score == (weights is not None)
-            assert regressor.regressor_tags.poor_score == (weights is not None or validation_fraction is not None)
+            for kind in CLASSIFIERS:
+                assert get_tags(kind(**parameters)).classifier_tags.poor_score == (weights is not None)
+            for kind in REGRESSORS:
+                promised = weights is None and validation_fraction is None
+                assert get_tags(kind(**parameters)).regressor_tags.poor_score != promised
 
 
 @pytest.fixture
 def featurizer_and_regression(make):
-    return make_pipeline(make(SpecMoEFeaturizer), StandardScaler(), LogisticRegression())
+    """Make a pipeline of two steps more than a featurizer, which is called "features"."""
+
+    def featurizer_and_regression(kind, **parameters):
+        steps = [
+            ("features", make(kind, **parameters)),
+            ("scale", StandardScaler()),
+            ("classify", LogisticRegression()),
+        ]
+        return Pipeline(steps)
+
+    return featurizer_and_regression
 
 
 @pytest.fixture(scope="module")
@@ -70,52 +96,61 @@ def beta_epochs():
     return epochs
 
 
-@pytest.mark.parametrize("channel_pooling", ["mean", None])
-def test_features_feed_a_pipeline_that_finds_a_rhythm(channel_pooling, featurizer_and_regression, beta_epochs):
-    featurizer_and_regression.set_params(specmoefeaturizer__channel_pooling=channel_pooling)
-    scores = cross_val_score(featurizer_and_regression, beta_epochs, beta_epochs.events[:, 2], cv=StratifiedKFold(2))
+@pytest.mark.parametrize("apart", [False, True], ids=["pooled", "channels apart"])
+@pytest.mark.parametrize("kind", FEATURIZERS)
+def test_features_feed_a_pipeline_that_finds_a_rhythm(kind, apart, featurizer_and_regression, beta_epochs):
+    pipeline = featurizer_and_regression(kind, **(APART[kind] if apart else {}))
+    scores = cross_val_score(pipeline, beta_epochs, beta_epochs.events[:, 2], cv=StratifiedKFold(2))
     assert scores.mean() > 0.9
 
 
-def test_a_classifier_finds_a_rhythm(make, beta_epochs):
-    classifier = make(SpecMoEClassifier, hidden=None, max_epochs=30)
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_a_classifier_finds_a_rhythm(kind, make, beta_epochs):
+    classifier = make(kind, hidden=None, max_epochs=30)
     X, y = as_sklearn(beta_epochs), beta_epochs.events[:, 2]
     assert cross_val_score(classifier, X, y, cv=StratifiedKFold(2)).mean() > 0.9
 
 
-def test_a_grid_search_over_epochs_is_one_over_arrays(featurizer_and_regression, epochs, X, y):
-    grid = {"specmoefeaturizer__channel_pooling": ["mean", None]}
-    search = GridSearchCV(featurizer_and_regression, grid, cv=2)
+@pytest.mark.parametrize("kind", FEATURIZERS)
+def test_a_grid_search_over_epochs_is_one_over_arrays(kind, featurizer_and_regression, epochs, X, y):
+    (name,) = APART[kind]
+    search = GridSearchCV(featurizer_and_regression(kind), {f"features__{name}": ["mean", None]}, cv=2)
     of_epochs = clone(search).fit(epochs, y)  # folds are lists of Epochs, the refit gets the Epochs
-    of_arrays = search.set_params(estimator__specmoefeaturizer__sfreq=160).fit(X, y)
+    array = {"estimator__features__sfreq": 160, "estimator__features__ch_names": epochs.ch_names}
+    of_arrays = search.set_params(**array).fit(X, y)
     np.testing.assert_allclose(of_epochs.cv_results_["mean_test_score"], of_arrays.cv_results_["mean_test_score"])
     assert of_epochs.best_estimator_[0].ch_names_ == epochs.ch_names
     np.testing.assert_array_equal(of_epochs.predict(epochs), of_arrays.predict(X))
 
 
-def test_a_grid_search_chooses_a_parameter_of_the_classifier(make, epochs, y):
-    search = GridSearchCV(make(SpecMoEClassifier), {"lr": [1e-3, 1e-2]}, cv=2)
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_a_grid_search_chooses_a_parameter_of_the_classifier(kind, make, epochs, y):
+    search = GridSearchCV(make(kind), {"lr": [1e-3, 1e-2]}, cv=2)
     search.fit(epochs, y)
     assert len(search.cv_results_["params"]) == 2
     assert search.best_estimator_.lr == search.best_params_["lr"]
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
+@pytest.mark.parametrize("kind", CLASSIFIERS)
 @pytest.mark.filterwarnings("ignore::UserWarning")  # joblib's, about the time that workers take to start
-def test_cross_validation_by_groups_is_the_same_for_all_containers_and_in_parallel(make, epochs, X, y):
+def test_cross_validation_by_groups_is_the_same_for_all_containers_and_in_parallel(kind, make, epochs, X, y):
     groups = epochs.metadata["subject"].to_numpy()
     options = {"cv": GroupKFold(2), "groups": groups, "scoring": "neg_log_loss", "error_score": "raise"}
-    classifier = make(SpecMoEClassifier, validation_fraction=0.3)
+    classifier = make(kind, validation_fraction=0.3)
     plain = cross_val_score(classifier, epochs, y, **options, params={"groups": groups})
     sliceable = cross_val_score(classifier, as_sklearn(epochs), y, **options, params={"groups": groups}, n_jobs=2)
-    array = cross_val_score(clone(classifier).set_params(sfreq=160), X, y, **options, params={"groups": groups})
+    array = cross_val_score(
+        clone(classifier).set_params(sfreq=160, ch_names=epochs.ch_names), X, y, **options, params={"groups": groups}
+    )
     np.testing.assert_allclose(sliceable, plain, rtol=1e-6)
     np.testing.assert_allclose(array, plain, rtol=1e-4)
     assert len(np.unique(plain)) > 1
 
 
-def test_cross_validated_predictions_come_in_the_order_of_the_epochs(make, epochs, y):
-    regressor = make(SpecMoERegressor)
+@pytest.mark.parametrize("kind", REGRESSORS)
+def test_cross_validated_predictions_come_in_the_order_of_the_epochs(kind, make, epochs, y):
+    regressor = make(kind)
     folds = StratifiedKFold(2).split(y, y)
     predicted = cross_val_predict(regressor, epochs, y, cv=StratifiedKFold(2))
     for train, test in folds:
@@ -143,18 +178,19 @@ def test_nothing_is_said_of_epochs_before_fit(kind, make, outputs, epochs):
         outputs(make(kind), epochs)
 
 
-@pytest.mark.parametrize("kind", PREDICTORS)
+@pytest.mark.parametrize("kind", SPECMOE[1:])
 def test_gates_are_not_there_before_fit(kind, make, epochs):
     with pytest.raises(NotFittedError, match="not fitted"):
         make(kind).gate_weights(epochs)
 
 
 @pytest.mark.parametrize("kind", ESTIMATORS)
-def test_random_experts_are_said_to_be_random(kind, make, epochs):
-    with pytest.warns(UntrainedWarning, match="experts are random") as caught:
+def test_random_networks_are_said_to_be_random(kind, make, epochs):
+    with pytest.warns(UntrainedWarning, match="(experts are|encoder is) random") as caught:
         make(kind).fit(epochs)
     own = [warning for warning in caught if warning.category is UntrainedWarning]
     assert len(own) == 1
+    assert kind in SPECMOE or own[0].filename == __file__
 
 
 # Randomness
@@ -167,18 +203,20 @@ def test_the_same_random_state_gives_the_same_result_and_another_gives_another(k
     assert np.abs(first - other).max() > 1e-4
 
 
+@pytest.mark.parametrize("kind", FEATURIZERS)
 @pytest.mark.parametrize("generator", [np.random.RandomState, np.random.default_rng])
-def test_generators_are_random_states_too(generator, make, outputs, epochs):
-    first, second = (outputs(make(SpecMoEFeaturizer, random_state=generator(5)).fit(epochs), epochs) for _ in range(2))
+def test_generators_are_random_states_too(kind, generator, make, outputs, epochs):
+    first, second = (outputs(make(kind, random_state=generator(5)).fit(epochs), epochs) for _ in range(2))
     np.testing.assert_array_equal(first, second)
-    shared = make(SpecMoEFeaturizer, random_state=generator(5))
+    shared = make(kind, random_state=generator(5))
     draws = [outputs(shared.fit(epochs), epochs) for _ in range(2)]
     np.testing.assert_array_equal(draws[0], first)
     assert not np.array_equal(draws[0], draws[1])
 
 
-def test_without_a_random_state_every_fit_differs(make, outputs, epochs):
-    estimator = make(SpecMoEFeaturizer, random_state=None)
+@pytest.mark.parametrize("kind", FEATURIZERS)
+def test_without_a_random_state_every_fit_differs(kind, make, outputs, epochs):
+    estimator = make(kind, random_state=None)
     assert not np.array_equal(outputs(estimator.fit(epochs), epochs), outputs(estimator.fit(epochs), epochs))
 
 
@@ -195,9 +233,10 @@ def test_a_second_fit_may_have_other_channels_length_and_rate(kind, make, fitted
     assert again.ch_names_ == other.ch_names
 
 
-def test_a_second_fit_forgets_all_of_the_first(make, X, y, epochs):
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_a_second_fit_forgets_all_of_the_first(kind, make, X, y, epochs):
     table = pd.DataFrame(X[:, 0], columns=[f"t{i}" for i in range(X.shape[-1])])
-    estimator = make(SpecMoEClassifier, sfreq=160).fit(table, y)
+    estimator = make(kind, sfreq=160).fit(table, y)
     assert estimator.n_features_in_ == X.shape[-1]
     estimator.fit(epochs, y)
     assert not hasattr(estimator, "n_features_in_")
@@ -212,6 +251,16 @@ def test_parameters_set_after_fit_wait_for_the_next_fit(fitted, epochs, y):
     np.testing.assert_array_equal(classifier.predict_proba(epochs), before)
     classifier.fit(epochs, y)
     assert len(classifier.network_.experts) == 2
+    assert np.abs(classifier.predict_proba(epochs) - before).max() > 1e-4
+
+
+def test_parameters_of_brainrvq_set_after_fit_wait_for_the_next_fit(fitted, epochs, y):
+    classifier = fitted(BrainRVQClassifier)
+    before = classifier.predict_proba(epochs)
+    classifier.set_params(depth=2, pooling="flatten", aliases="none", norm_start="fresh", random_state=9)
+    np.testing.assert_array_equal(classifier.predict_proba(epochs), before)
+    classifier.fit(epochs, y)
+    assert classifier.network_.config.depth == 2
     assert np.abs(classifier.predict_proba(epochs) - before).max() > 1e-4
 
 
@@ -256,10 +305,23 @@ def test_channels_kept_apart_are_named_and_pool_to_the_pooled_features(make, epo
             np.testing.assert_allclose(column, pool(table[same], axis=1), rtol=1e-5, atol=1e-6)
 
 
-def test_channels_without_names_are_numbered(make, X):
-    featurizer = make(SpecMoEFeaturizer, channel_pooling=None, sfreq=160).fit(X)
-    assert featurizer.get_feature_names_out()[0] == "channel1_expert1_000"
-    assert featurizer.get_feature_names_out()[-1] == "channel3_expert1_127"
+@pytest.mark.parametrize("kind", FEATURIZERS)
+def test_channels_without_names_are_numbered(kind, make, X):
+    names = make(kind, **APART[kind], sfreq=160).fit(X).get_feature_names_out()
+    pooled = make(kind, sfreq=160).fit(X).get_feature_names_out()
+    assert len(pooled) == WIDTHS[kind]
+    assert list(names) == [f"channel{i}_{name}" for i in (1, 2, 3) for name in pooled]
+
+
+@pytest.mark.parametrize(("pooling", "n_features"), [("mean", 200), ("cls", 200), (None, 600)])
+def test_features_of_brainrvq_are_named_float32_and_one_row_per_epoch(pooling, n_features, make, epochs):
+    featurizer = make(BrainRVQFeaturizer, pooling=pooling)
+    features = featurizer.fit_transform(epochs)
+    names = featurizer.get_feature_names_out()
+    assert features.shape == (24, n_features)
+    assert features.dtype == np.float32
+    assert len(set(names)) == n_features
+    assert names[7] == ("token_007" if pooling else f"{epochs.ch_names[0]}_token_007")
 
 
 def test_time_poolings_differ(make, epochs):
@@ -271,8 +333,9 @@ def test_time_poolings_differ(make, epochs):
 # The predictors' output
 
 
-def test_probabilities_sum_to_one_and_predict_is_the_likeliest(fitted, epochs, y):
-    classifier = fitted(SpecMoEClassifier)
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_probabilities_sum_to_one_and_predict_is_the_likeliest(kind, fitted, epochs, y):
+    classifier = fitted(kind)
     probabilities = classifier.predict_proba(epochs)
     np.testing.assert_allclose(probabilities.sum(1), 1)
     np.testing.assert_array_equal(classifier.predict(epochs), classifier.classes_[probabilities.argmax(1)])
@@ -287,7 +350,7 @@ def test_without_y_the_event_codes_are_the_targets(kind, make, outputs, epochs, 
     np.testing.assert_array_equal(outputs(make(kind).fit(halves), halves), expected)
 
 
-@pytest.mark.parametrize("kind", PREDICTORS)
+@pytest.mark.parametrize("kind", SPECMOE[1:])
 def test_gates_are_given_per_epoch_channel_and_expert(kind, make, epochs):
     estimator = make(kind, n_experts=2).fit(epochs)
     gates = estimator.gate_weights(epochs)
@@ -304,12 +367,13 @@ def test_gates_follow_their_channel_and_are_open_without_a_gate(make, fitted, ep
     np.testing.assert_array_equal(make(SpecMoEClassifier, gate_scale="none").fit(epochs).gate_weights(epochs), 1)
 
 
-def test_a_progress_bar_is_shown_only_when_asked_for(make, epochs, capsys):
-    make(SpecMoEClassifier).fit(epochs).predict(epochs)
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_a_progress_bar_is_shown_only_when_asked_for(kind, make, epochs, capsys):
+    make(kind).fit(epochs).predict(epochs)
     quiet = capsys.readouterr()
     assert quiet.out == quiet.err == ""
-    make(SpecMoEClassifier, verbose=1).fit(epochs).predict(epochs)
+    make(kind, verbose=1).fit(epochs).predict(epochs)
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert "experts" in shown.err
+    assert PRETRAINED[kind] in shown.err
     assert "valid_loss" in shown.err

@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from estimator_families import CLASSIFIERS, ESTIMATORS, PREDICTORS, PRETRAINED, RATES, READOUTS, REGRESSORS, SPECMOE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skorch.callbacks import Callback, EarlyStopping
@@ -23,11 +24,8 @@ from mne_specmoe import (
     save_specmoe,
 )
 from mne_specmoe.estimators._training import inner_split
-from mne_specmoe.models.specmoe.mixture import Readout
 from mne_specmoe.models.specmoe.published import expert_keys, readout_keys
 
-PREDICTORS = (SpecMoEClassifier, SpecMoERegressor)
-ESTIMATORS = (SpecMoEFeaturizer, *PREDICTORS)
 pytestmark = pytest.mark.filterwarnings("ignore::mne_specmoe.UntrainedWarning")
 
 
@@ -188,7 +186,7 @@ def expert_files(tmp_path_factory):
     return paths, [network.encoder for network in networks]
 
 
-@pytest.mark.parametrize("kind", PREDICTORS)
+@pytest.mark.parametrize("kind", SPECMOE[1:])
 def test_frozen_experts_from_files_keep_every_parameter_and_buffer_to_the_bit(kind, make, epochs, expert_files):
     paths, encoders = expert_files
     estimator = make(kind, weights=paths[:2], max_epochs=5).fit(epochs)
@@ -199,22 +197,22 @@ def test_frozen_experts_from_files_keep_every_parameter_and_buffer_to_the_bit(ki
 
 
 @pytest.mark.parametrize("kind", PREDICTORS)
-def test_frozen_random_experts_keep_every_parameter_and_buffer_to_the_bit(kind, make, epochs, monkeypatch):
-    made, make_network = [], kind._make_network
+def test_frozen_random_networks_keep_every_parameter_and_buffer_to_the_bit(kind, make, epochs, monkeypatch):
+    made, make_network, name = [], kind._make_network, PRETRAINED[kind]
 
     def watched(self, *args):
         network = make_network(self, *args)
-        made.append(copy.deepcopy(network.experts))
+        made.append(copy.deepcopy(getattr(network, name)))
         return network
 
     monkeypatch.setattr(kind, "_make_network", watched)
     estimator = make(kind, max_epochs=5).fit(epochs)
     estimator.predict(epochs)
-    assert not states_differ(estimator.network_.experts, made[0])
+    assert not states_differ(getattr(estimator.network_, name), made[0])
 
 
 @pytest.mark.parametrize("unfreeze_epoch", [0, 1])
-@pytest.mark.parametrize("kind", PREDICTORS)
+@pytest.mark.parametrize("kind", SPECMOE[1:])
 def test_experts_that_are_freed_change_in_parameters_and_buffers(kind, unfreeze_epoch, make, epochs, expert_files):
     paths, encoders = expert_files
     parameters = {"unfreeze_epoch": unfreeze_epoch, "max_epochs": 2, "validation_fraction": None}
@@ -245,23 +243,24 @@ def test_experts_have_a_learning_rate_of_their_own(make, epochs, expert_files):
 
 
 @pytest.mark.parametrize("kind", PREDICTORS)
-def test_frozen_experts_run_once_per_epoch_of_eeg(kind, make, epochs, rows_per_run):
+def test_frozen_networks_run_once_per_epoch_of_eeg(kind, make, epochs, rows_per_run):
     counts = []
     for max_epochs in (2, 20):
         rows_per_run.clear()
-        estimator = make(kind, n_experts=2, max_epochs=max_epochs, patience=None).fit(epochs)
+        estimator = make(kind, max_epochs=max_epochs, patience=None).fit(epochs)
         assert estimator.n_iter_ == max_epochs
         counts.append(list(rows_per_run))
     assert counts[0] == counts[1]
-    # A pass per expert over 24 epochs, filled up to whole batches; settling random experts is one run of 32 rows each.
-    assert sum(counts[0]) - 2 * 32 < 2 * 2 * 24
+    # A pass over 24 epochs, filled up to whole batches; settling a random expert is one run of 8 rows.
+    assert 24 <= sum(counts[0]) - (8 if kind in SPECMOE else 0) < 2 * 24
 
 
 # What comes out of training
 
 
-def test_history_has_one_entry_per_training_epoch(make, epochs):
-    classifier = make(SpecMoEClassifier, max_epochs=4, unfreeze_epoch=3, expert_lr=1e-5).fit(epochs)
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_history_has_one_entry_per_training_epoch(kind, make, epochs):
+    classifier = make(kind, max_epochs=4, unfreeze_epoch=3, **{RATES[kind]: 1e-5}).fit(epochs)
     history = classifier.history_
     assert [row["epoch"] for row in history] == [1, 2, 3, 4]
     assert classifier.n_iter_ == 4
@@ -272,8 +271,9 @@ def test_history_has_one_entry_per_training_epoch(make, epochs):
         assert row["lr"] == 1e-3
 
 
-def test_learning_rates_in_the_history_follow_the_plateau(make, epochs):
-    classifier = make(SpecMoEClassifier, max_epochs=40, lr=0.1, patience=None).fit(epochs)
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_learning_rates_in_the_history_follow_the_plateau(kind, make, epochs):
+    classifier = make(kind, max_epochs=40, lr=0.1, patience=None).fit(epochs)
     rates = [row["lr"] for row in classifier.history_]
     assert rates[0] == 0.1
     assert min(rates) <= 0.05
@@ -289,22 +289,26 @@ def validation_loss(classifier, epochs, y):
     return -np.average(np.log(probabilities[np.arange(len(valid)), labels]), weights=weights)
 
 
+@pytest.mark.parametrize("kind", CLASSIFIERS)
 @pytest.mark.parametrize(
     "parameters",
-    [{}, {"unfreeze_epoch": 6, "max_epochs": 8, "expert_lr": 0.3}, {"unfreeze_epoch": 0, "max_epochs": 4}],
+    [{}, {"unfreeze_epoch": 6, "max_epochs": 8, "pretrained_lr": 0.3}, {"unfreeze_epoch": 0, "max_epochs": 3}],
     ids=["frozen", "freed, which makes it worse", "free"],
 )
-def test_the_weights_of_the_best_epoch_are_kept(parameters, make):
+def test_the_weights_of_the_best_epoch_are_kept(kind, parameters, make):
     epochs, y, _ = make_epochs(24, n_channels=3, duration=1, sfreq=160, effect=0)
-    classifier = make(SpecMoEClassifier, **({"max_epochs": 15, "lr": 0.03, "patience": None} | parameters))
+    names = {"pretrained_lr": RATES[kind]}
+    parameters = {names.get(name, name): value for name, value in parameters.items()}
+    classifier = make(kind, **({"max_epochs": 15, "lr": 0.03, "patience": None} | parameters))
     losses = [row["valid_loss"] for row in classifier.fit(epochs, y).history_]
     assert np.argmin(losses) < len(losses) - 1  # or there would be nothing to go back to
     np.testing.assert_allclose(validation_loss(classifier, epochs, y), min(losses), rtol=1e-5)
 
 
-def test_regressors_keep_the_weights_of_the_best_epoch_too(make):
+@pytest.mark.parametrize("kind", REGRESSORS)
+def test_regressors_keep_the_weights_of_the_best_epoch_too(kind, make):
     epochs, y, _ = make_epochs(24, n_channels=3, duration=1, sfreq=160, effect=0)
-    regressor = make(SpecMoERegressor, max_epochs=15, lr=0.03, patience=None).fit(epochs, y)
+    regressor = make(kind, max_epochs=15, lr=0.03, patience=None).fit(epochs, y)
     losses = [row["valid_loss"] for row in regressor.history_]
     assert np.argmin(losses) < len(losses) - 1
     valid = regressor.validation_indices_
@@ -312,9 +316,10 @@ def test_regressors_keep_the_weights_of_the_best_epoch_too(make):
     np.testing.assert_allclose(loss, min(losses), rtol=1e-4)
 
 
-def test_training_stops_when_patience_is_at_its_end(make):
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_training_stops_when_patience_is_at_its_end(kind, make):
     epochs, y, _ = make_epochs(24, n_channels=3, duration=1, sfreq=160, effect=0)
-    classifier = make(SpecMoEClassifier, max_epochs=60, lr=0.03, patience=4).fit(epochs, y)
+    classifier = make(kind, max_epochs=60, lr=0.03, patience=4).fit(epochs, y)
     losses = [row["valid_loss"] for row in classifier.history_]
     assert classifier.n_iter_ < 60
     assert len(losses) - 1 - np.argmin(losses) in (3, 4)
@@ -376,9 +381,10 @@ class Interrupt(Callback):
             raise KeyboardInterrupt
 
 
-def test_callbacks_of_the_user_are_told_what_happens(make, epochs):
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_callbacks_of_the_user_are_told_what_happens(kind, make, epochs):
     recorder = Recorder()
-    make(SpecMoEClassifier, callbacks=[recorder]).fit(epochs)
+    make(kind, callbacks=[recorder]).fit(epochs)
     assert recorder.events == ["begin", "epoch", "epoch", "epoch", "end"]
 
 
@@ -391,15 +397,16 @@ def test_early_stopping_of_the_user_stops_quietly(kind, make, outputs, epochs, c
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_callback_that_stops_training_leaves_a_fitted_estimator(make, epochs):
-    classifier = make(SpecMoEClassifier, max_epochs=10, callbacks=[Interrupt()]).fit(epochs)
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_a_callback_that_stops_training_leaves_a_fitted_estimator(kind, make, epochs):
+    classifier = make(kind, max_epochs=10, callbacks=[Interrupt()]).fit(epochs)
     assert classifier.n_iter_ == 2
     assert len(classifier.predict(epochs)) == 24
 
 
 @pytest.mark.parametrize("kind", PREDICTORS)
 def test_ctrl_c_ends_the_fit_and_leaves_things_as_they_were(kind, make, fitted, epochs, monkeypatch):
-    forward, calls = Readout.forward, []
+    forward, calls = READOUTS[kind].forward, []
 
     def interrupted(self, *args, **kwargs):
         calls.append(self.training)
@@ -407,7 +414,7 @@ def test_ctrl_c_ends_the_fit_and_leaves_things_as_they_were(kind, make, fitted, 
             raise KeyboardInterrupt
         return forward(self, *args, **kwargs)
 
-    monkeypatch.setattr(Readout, "forward", interrupted)
+    monkeypatch.setattr(READOUTS[kind], "forward", interrupted)
     for estimator in (make(kind), fitted(kind)):
         before = dict(vars(estimator))
         calls.clear()
@@ -421,23 +428,25 @@ def test_ctrl_c_ends_the_fit_and_leaves_things_as_they_were(kind, make, fitted, 
 # Loss, precision
 
 
-def test_class_weights_decide_how_rare_classes_fare(make):
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_class_weights_decide_how_rare_classes_fare(kind, make):
     epochs, _, _ = make_epochs(36, n_channels=2, duration=1, effect=0, n_subjects=1)
     y = np.where(np.arange(36) % 6 == 0, "rare", "usual")
     share = {}
     for name, class_weight in {"none": None, "balanced": "balanced", "dict": {"rare": 100.0}}.items():
         parameters = {"class_weight": class_weight, "max_epochs": 15, "validation_fraction": None}
-        classifier = make(SpecMoEClassifier, **parameters).fit(epochs, y)
+        classifier = make(kind, **parameters).fit(epochs, y)
         share[name] = classifier.predict_proba(epochs)[:, 0].mean()
     assert share["none"] == pytest.approx(1 / 6, abs=0.1)
     assert share["balanced"] == pytest.approx(1 / 2, abs=0.1)
     assert share["dict"] > 0.7
 
 
-def test_class_weights_of_balanced_classes_change_nothing(make, epochs, y):
-    expected = make(SpecMoEClassifier, class_weight=None).fit(epochs, y).predict_proba(epochs)
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_class_weights_of_balanced_classes_change_nothing(kind, make, epochs, y):
+    expected = make(kind, class_weight=None).fit(epochs, y).predict_proba(epochs)
     for class_weight in ("balanced", {1: 5.0, 2: 5.0}):
-        found = make(SpecMoEClassifier, class_weight=class_weight).fit(epochs, y).predict_proba(epochs)
+        found = make(kind, class_weight=class_weight).fit(epochs, y).predict_proba(epochs)
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
@@ -470,15 +479,17 @@ def test_a_regressor_finds_the_power_of_epochs_it_has_not_seen(make):
     assert regressor.predict(epochs).mean() == pytest.approx(y.mean(), abs=10)
 
 
-def test_a_regressor_does_not_depend_on_the_units_of_its_target(make, epochs):
+@pytest.mark.parametrize("kind", REGRESSORS)
+def test_a_regressor_does_not_depend_on_the_units_of_its_target(kind, make, epochs):
     y = np.arange(24.0)
-    expected = make(SpecMoERegressor).fit(epochs, y).predict(epochs)
-    found = make(SpecMoERegressor).fit(epochs, 1e-6 * y - 7).predict(epochs)
+    expected = make(kind).fit(epochs, y).predict(epochs)
+    found = make(kind).fit(epochs, 1e-6 * y - 7).predict(epochs)
     np.testing.assert_allclose((found + 7) * 1e6, expected, rtol=1e-4)
 
 
-def test_a_constant_target_is_predicted(make, epochs):
-    predicted = make(SpecMoERegressor, max_epochs=30, lr=0.01).fit(epochs, np.full(24, 5.0)).predict(epochs)
+@pytest.mark.parametrize("kind", REGRESSORS)
+def test_a_constant_target_is_predicted(kind, make, epochs):
+    predicted = make(kind, max_epochs=30, lr=0.01).fit(epochs, np.full(24, 5.0)).predict(epochs)
     np.testing.assert_allclose(predicted, 5, atol=0.5)
 
 
@@ -536,7 +547,7 @@ def test_experts_come_from_files_however_many_they_are(kind, source, make, outpu
 
 
 @pytest.mark.usefixtures("no_network_runs")
-@pytest.mark.parametrize("kind", ESTIMATORS)
+@pytest.mark.parametrize("kind", SPECMOE)
 def test_a_layout_that_contradicts_the_file_is_refused(kind, make, epochs, expert_files):
     for path, layout, other in ((0, "channelwise", "published"), (2, "published", "channelwise")):
         estimator = make(kind, weights=expert_files[0][path], layout=other)
@@ -544,7 +555,7 @@ def test_a_layout_that_contradicts_the_file_is_refused(kind, make, epochs, exper
             estimator.fit(epochs)
 
 
-@pytest.mark.parametrize("kind", ESTIMATORS)
+@pytest.mark.parametrize("kind", SPECMOE)
 def test_random_experts_have_the_layout_asked_for_and_are_alive(kind, make, outputs, epochs):
     results = {}
     for layout in (None, "channelwise", "published"):

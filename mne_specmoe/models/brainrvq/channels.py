@@ -35,11 +35,19 @@ N_ROWS = 129
 CLS_ROW = 0
 """Row of the class token."""
 
+UNNAMED = -1
+"""Stands for the row of a channel of which nobody knows where it is: it gets an embedding of zeros."""
+
+ALIASES = ("none", "10-20")
+ON_UNKNOWN = ("error", "nearest")
+
 _ROWS = {name.upper(): row for row, name in enumerate(CHANNELS[: N_ROWS - 1], start=1)}
 _OLDER_NAMES = {"T7": "T3", "T8": "T4", "P7": "T5", "P8": "T6"}
 _NEWER_NAMES = {older: newer for newer, older in _OLDER_NAMES.items()}
 # The rule that recordings are cleaned with (`data.preprocessing`), which is out of a model's reach.
 _DECORATION = re.compile(r"^EEG[ _-]+|[ _-]+(REF|LE|AR|AVG|A1|A2|M1|M2)$|\.+$")
+# Sites of BioSemi's caps: A1 and C3 are other places there. Of these names, only caps have an A3.
+_CAP_SITE = re.compile(r"[A-H]\d+")
 _FARTHEST = 0.1  # metres; from no point of a head is the nearest electrode that far away
 
 
@@ -80,7 +88,8 @@ def channel_rows(
     """Look up channels in the table of positions.
 
     Case does not matter, and what recordings add to names is left out: "EEG Fp1-REF", "Fp1-LE" and "Fp1." are FP1.
-    Eight bipolar channels, such as FP1-F7, have rows of their own.
+    Eight bipolar channels, such as FP1-F7, have rows of their own. Sites of BioSemi's caps (A1 to H32, told by an A3)
+    are unknown, even if they look like others (C3).
 
     Parameters
     ----------
@@ -131,7 +140,7 @@ def channel_rows(
     """
     _check_options(names, aliases, on_unknown, locations, positions)
     trained = _checked_trained(trained)
-    used = [_name_in_table(_plain_name(name), aliases, trained) for name in names]
+    used = [name and _name_in_table(name, aliases, trained) for name in _electrodes(names)]
     unknown = [i for i, name in enumerate(used) if name is None]
     if unknown:
         _refuse([names[i] for i in unknown], len(names), allowed=on_unknown == "nearest")
@@ -150,12 +159,24 @@ def channel_rows(
     )
 
 
+def unnamed_rows(n_channels: int) -> Tensor:
+    """Rows for channels without names: that of the class token, then `UNNAMED` for each channel."""
+    return torch.tensor([CLS_ROW] + [UNNAMED] * n_channels)
+
+
 def _plain_name(name: str) -> str:
     """A name in capitals, without what recordings add to it."""
     plain = name.strip().upper()
     while (shorter := _DECORATION.sub("", plain).strip()) not in (plain, ""):
         plain = shorter
     return plain
+
+
+def _electrodes(names: Sequence[str]) -> list[str | None]:
+    """Plain names of electrodes; None for sites of a cap with names of its own."""
+    plain = [_plain_name(name) for name in names]
+    is_cap = "A3" in plain
+    return [None if is_cap and _CAP_SITE.fullmatch(name) else name for name in plain]
 
 
 def _name_in_table(plain: str, aliases: str, trained: np.ndarray | None) -> str | None:
@@ -251,8 +272,8 @@ def _check_options(
         raise TypeError(f"names must be a sequence of names, got the string {names!r}; pass [{names!r}].")
     if len(names) == 0:
         raise ValueError("names must have at least one channel, got none.")
-    check_option("aliases", aliases, ("none", "10-20"))
-    check_option("on_unknown", on_unknown, ("error", "nearest"))
+    check_option("aliases", aliases, ALIASES)
+    check_option("on_unknown", on_unknown, ON_UNKNOWN)
     if on_unknown == "nearest" and (locations is None or positions is None):
         raise ValueError("on_unknown='nearest' needs the channels' locations and the electrodes' positions; pass both.")
 

@@ -222,6 +222,11 @@ class Trunk(nn.Module):
     ----------
     config : TransformerConfig
         The architecture.
+
+    Attributes
+    ----------
+    trained_rows : Tensor of bool, shape (129,)
+        Which rows of the channel embeddings were in use in training so far.
     """
 
     def __init__(self, config: TransformerConfig):
@@ -232,11 +237,14 @@ class Trunk(nn.Module):
         self.time_embedding = nn.Parameter(torch.zeros(1, MAX_PATCHES, WIDTH))
         last = max(config.depth - 1, 1)
         self.blocks = nn.ModuleList(Block(config, config.drop_path * i / last) for i in range(config.depth))
+        self.register_buffer("trained_rows", torch.zeros(N_ROWS, dtype=torch.bool))
 
     def forward(self, tokens: Tensor, rows: Tensor) -> Tensor:
         """Map tokens [B, L, D] of channels in `rows` [1 + N] to [B, 1 + L, D]: the class token first, no last norm."""
+        if self.training:
+            self._note_training(rows)
         n_patches = tokens.shape[1] // (len(rows) - 1)
-        places = self.channel_embedding[0, rows]  # [1 + N, D]
+        places = F.pad(self.channel_embedding[0], (0, 0, 0, 1))[rows]  # [1 + N, D]; row UNNAMED is the one of zeros
         times = self.time_embedding[0, :n_patches]
         tokens = tokens + (places[1:, None] + times).flatten(0, 1)
         own = 0 if self.config.cls_row == "own" else 1
@@ -245,6 +253,13 @@ class Trunk(nn.Module):
         for block in self.blocks:
             x = block(x)
         return x
+
+    @torch.no_grad()
+    def _note_training(self, rows: Tensor) -> None:
+        """Remember which rows are trained. Row UNNAMED is written behind the table and cut off again."""
+        used = rows if self.config.cls_row == "own" else rows[1:]
+        flags = self.trained_rows.new_zeros(N_ROWS + 1)
+        self.trained_rows |= flags.index_fill_(0, used % len(flags), True)[:N_ROWS]
 
 
 class BrainRVQEncoder(nn.Module):
@@ -279,7 +294,7 @@ class BrainRVQEncoder(nn.Module):
         patches : Tensor, shape (n_batch, n_channels, n_patches, 200)
             The signals, see `to_patches`.
         rows : Tensor of int64, shape (1 + n_channels,)
-            Rows of the channel embeddings: 0, then one per channel.
+            Rows of the channel embeddings: 0, then one per channel; -1 for a channel without a name, which gets none.
         mask : Tensor of bool, shape (n_batch, n_channels * n_patches) | None
             Where `mask_token` takes the place of the patch's embedding.
         mask_token : Tensor, shape (1, 1, 200) | None

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mne_specmoe._validation import check_number
 from mne_specmoe.models.brainrvq.network import WIDTH, BrainRVQEncoder, TransformerConfig, initialise
 from mne_specmoe.models.brainrvq.tokenizer import Codes
+from mne_specmoe.nn.extremes import first_largest
 
 _INIT_STD = 0.02
 
@@ -84,7 +85,7 @@ class CodePredictor(nn.Module):
         """Predict from features [M, D], given the true codes [n_levels, M] or, without them, the likeliest ones."""
         logits, told = [self.heads[0](features)], torch.zeros_like(features)
         for level, (embedding, norm) in enumerate(zip(self.embeddings, self.norms, strict=True)):
-            given = logits[-1].argmax(-1) if codes is None else codes[level]
+            given = first_largest(logits[-1]) if codes is None else codes[level]
             told = told + embedding(given)
             logits.append(self.heads[level + 1](norm(features + told)))
         return logits

@@ -11,9 +11,11 @@ from mne_specmoe.models.brainrvq.channels import (
     CHANNELS,
     CLS_ROW,
     N_ROWS,
+    UNNAMED,
     UntrainedChannelWarning,
     _plain_name,
     channel_rows,
+    unnamed_rows,
 )
 
 STANDARD_19 = "FP1 FP2 F7 F3 FZ F4 F8 T7 C3 CZ C4 T8 P7 P3 PZ P4 P8 O1 O2".split()
@@ -66,6 +68,11 @@ def test_every_name_that_fits_the_table_has_the_row_after_its_index():
 
 def test_names_may_repeat_and_keep_their_order():
     assert rows_of("O2", "FP1", "FP1", "C3") == [83, 1, 1, 40]
+
+
+def test_channels_without_names_have_no_row_of_the_table():
+    assert unnamed_rows(3).tolist() == [CLS_ROW, UNNAMED, UNNAMED, UNNAMED]
+    assert UNNAMED not in range(N_ROWS)
 
 
 # Spellings
@@ -148,6 +155,15 @@ def test_bipolar_channels_beyond_the_table_are_explained(name):
         channel_rows(["C3", name])
     with pytest.raises(ValueError, match=message):
         channel_rows(["C3", name], on_unknown="nearest", locations=torch.zeros(2, 3), positions=PLACES)
+
+
+def test_sites_of_a_biosemi_cap_are_no_electrodes_of_the_same_name():
+    assert rows_of("A1", "C3", "Cz") == rows_of("A1", "C3", "Cz", aliases="10-20")
+    with pytest.raises(ValueError, match="no row for 3 of the 4 channels: 'A1'.*'A3'.*'C3'"):
+        channel_rows(["A1", "A3", "C3", "Fp1"])
+    locations = np.array([PLACES["Cz"], PLACES["Oz"], PLACES["T7"], (np.nan,) * 3])
+    found = channel_rows(["A1", "A3", "C3", "Fp1"], on_unknown="nearest", locations=locations, positions=PLACES)
+    assert found.used == ("CZ", "OZ", "T7", "FP1")
 
 
 def test_unknown_names_are_listed_with_the_nearest_spellings():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from brainrvq_golden import CHANNELS, draw, fill, load_golden
 
-from mne_specmoe.models.brainrvq.channels import channel_rows
+from mne_specmoe.models.brainrvq.channels import UNNAMED, channel_rows
 from mne_specmoe.models.brainrvq.network import (
     BrainRVQEncoder,
     DropPath,
@@ -145,3 +145,39 @@ def test_options_that_do_not_exist_are_refused(options, message):
 def test_rows_must_fit_the_channels():
     with pytest.raises(ValueError, match="one entry more than the 3 channels"):
         small()(torch.zeros(1, 3, 1, 200), channel_rows(["C3", "C4"]).rows)
+
+
+# Rows of the table of channels
+
+
+@torch.no_grad()
+def test_a_channel_without_a_name_has_an_embedding_of_zeros():
+    encoder, patches = small(), torch.randn(2, 3, 2, 200)
+    unnamed = encoder(patches, torch.tensor([0, 40, UNNAMED, 44]))
+    named = encoder(patches, torch.tensor([0, 40, 42, 44]))
+    assert (unnamed - named).abs().max() > 1e-3
+    encoder.trunk.channel_embedding[0, 42] = 0
+    torch.testing.assert_close(unnamed, encoder(patches, torch.tensor([0, 40, 42, 44])), rtol=0, atol=0)
+
+
+def test_no_row_learns_from_a_channel_without_a_name():
+    encoder = small()
+    encoder(torch.randn(1, 2, 2, 200), torch.tensor([0, 40, UNNAMED])).square().sum().backward()
+    learnt = encoder.trunk.channel_embedding.grad[0].abs().amax(1) > 0
+    assert learnt.nonzero().flatten().tolist() == [0, 40]
+
+
+@torch.no_grad()
+def test_rows_that_training_used_are_remembered():
+    patches, rows = torch.randn(1, 3, 2, 200), torch.tensor([0, 40, UNNAMED, 128])
+    for cls_row, used in (("own", [0, 40, 128]), ("first_channel", [40, 128])):
+        encoder = small(cls_row=cls_row)
+        encoder(patches, rows)
+        assert not encoder.trunk.trained_rows.any()  # it was no training
+        encoder.train()(patches, rows)
+        encoder(patches[:, :1], torch.tensor([0, 7]))
+        trained = encoder.trunk.trained_rows
+        assert trained.nonzero().flatten().tolist() == sorted([*used, 7])
+        again = small(cls_row=cls_row)
+        again.load_state_dict(encoder.state_dict())
+        assert torch.equal(again.trunk.trained_rows, trained)
