@@ -1,4 +1,4 @@
-"""Seconds and peak memory of a piece of work."""
+"""Seconds and peak memory of a piece of work, as figures."""
 
 import re
 import sys
@@ -7,6 +7,17 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
+
+MIB = 2**20
+
+
+class Figure(NamedTuple):
+    """One measured number."""
+
+    name: str
+    value: float
+    unit: str
 
 
 def shortest_seconds(tasks: Mapping[str, Callable[[], object]], n_rounds: int, n_threads: int) -> dict[str, float]:

@@ -35,18 +35,22 @@ class Windows(NamedTuple):
         Subjects.
     per_subject : bool
         Whether a subject has one label, so that its windows vote.
+    ch_names : tuple of str
+        Names of the channels.
     """
 
     volts: np.ndarray
     y: np.ndarray
     groups: np.ndarray
     per_subject: bool
+    ch_names: tuple[str, ...] = ()
 
 
 def eegmat(root: Path, *, held_out: bool = True) -> Windows:
     """Rest against mental arithmetic, 4 s, in the subjects that no starter expert saw, or in all others."""
-    parts = [_eegmat_windows(recording) for recording in chosen_recordings(root, "eegmat", held_out=held_out)]
-    return _joined(parts, per_subject=False)
+    recordings = chosen_recordings(root, "eegmat", held_out=held_out)
+    parts = [_eegmat_windows(recording) for recording in recordings]
+    return _joined(parts, per_subject=False, ch_names=recordings[0].ch_names())
 
 
 def guinea_bissau(root: Path, *, held_out: bool = True) -> Windows:
@@ -54,11 +58,11 @@ def guinea_bissau(root: Path, *, held_out: bool = True) -> Windows:
 
     Patients and controls were partly recorded on different days, which a model can pick up instead of the disease.
     """
-    parts = []
-    for recording in chosen_recordings(root, "guinea_bissau", held_out=held_out):
+    parts, recordings = [], chosen_recordings(root, "guinea_bissau", held_out=held_out)
+    for recording in recordings:
         volts = np.concatenate([_cut(x, _side_by_side(x.shape[1])) for x in recording.prepared()])
         parts.append((volts, np.full(len(volts), int(recording.arrays()["labels"])), recording.subject))
-    return _joined(parts, per_subject=True)
+    return _joined(parts, per_subject=True, ch_names=recordings[0].ch_names())
 
 
 TASKS: dict[str, Callable[..., Windows]] = {"eegmat": eegmat, "guinea_bissau": guinea_bissau}
@@ -219,8 +223,10 @@ def _cut(volts: np.ndarray, starts: np.ndarray) -> np.ndarray:
     return volts[:, starts[:, None] + np.arange(_n_times())].swapaxes(0, 1)
 
 
-def _joined(parts: list[tuple[np.ndarray, np.ndarray, str]], *, per_subject: bool) -> Windows:
+def _joined(
+    parts: list[tuple[np.ndarray, np.ndarray, str]], *, per_subject: bool, ch_names: tuple[str, ...]
+) -> Windows:
     """The windows of all subjects."""
     volts, labels, subjects = zip(*parts, strict=True)
     groups = np.repeat(subjects, [len(part) for part in volts])
-    return Windows(np.concatenate(volts), np.concatenate(labels), groups, per_subject)
+    return Windows(np.concatenate(volts), np.concatenate(labels), groups, per_subject, ch_names)

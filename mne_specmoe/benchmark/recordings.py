@@ -76,6 +76,10 @@ class StoredRecording:
         """The parts, filtered as the starter experts' corpus was: volts (n_channels, n_times) at 200 Hz."""
         return [prepare_raw(raw, **PREPROCESSING, verbose="WARNING").get_data() for raw in self.parts()]
 
+    def ch_names(self) -> tuple[str, ...]:
+        """Names of the channels of `parts`."""
+        return tuple(str(name) for name in self.arrays()["ch_names"] if name not in _REFERENCE_CHANNELS)
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything in the file."""
         with np.load(self.path, allow_pickle=False) as file:

@@ -12,14 +12,18 @@ import platform
 import re
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from mne_specmoe.benchmark.speed_parts import FULL, MIB, PARTS, PRETRAINING, QUICK, Figure, Sizes
+from mne_specmoe.benchmark import brainrvq_parts, speed_parts
+from mne_specmoe.benchmark.gauges import MIB, Figure
+from mne_specmoe.benchmark.sizes import FULL, QUICK, Sizes
+
+PARTS = speed_parts.PARTS | brainrvq_parts.PARTS
 
 
 class Ratio(NamedTuple):
@@ -45,6 +49,14 @@ def _times(name: str, ours: str, theirs: str, goal: float | None) -> tuple:
 def _share(name: str, ours: str, theirs: str, goal: float | None) -> tuple:
     """What share of another; at most `goal` %."""
     return (name, ours, theirs, lambda a, b: 100 * a / b, "%", "≤", goal)
+
+
+def _of_brainrvq() -> Iterator[tuple]:
+    """Every task of BrainRVQ against its own plain form."""
+    for task, (_, variants) in brainrvq_parts.TASKS.items():
+        for variant, plain in zip(variants[::2], variants[1::2], strict=True):
+            yield _faster(f"{task}, {variant}", f"{task}, {plain}", f"{task}, {variant}", None)
+            yield _share(f"{task} memory, {variant}", f"{task} memory, {variant}", f"{task} memory, {plain}", None)
 
 
 _COMPARISONS = (
@@ -95,8 +107,9 @@ _COMPARISONS = (
     _faster("mask against SciPy, channel by channel", "mask, plain", "mask", 10.0),
     *(
         _times(f"loader against pretraining, {variant}", "loader", f"pretraining, {variant}", 5.0)
-        for variant in PRETRAINING
+        for variant in speed_parts.PRETRAINING
     ),
+    *_of_brainrvq(),
 )
 
 
@@ -138,8 +151,8 @@ def measure(
 
     Parameters
     ----------
-    parts : sequence of {"expert", "memory", "featurizer", "fit", "transform", "mask", "pretraining", "loader"}
-        What to measure.
+    parts : sequence of str
+        What to measure, of `PARTS`.
     sizes : Sizes
         How much.
     n_threads : int
@@ -201,7 +214,7 @@ def table(report: dict) -> str:
         "",
     ]
     lines += [f"{f['name']:<50}{f['value']:>10.3g} {f['unit']}" for f in report["figures"]]
-    lines += ["", f"{'against the plain published form, or as said':<50}{'':>10}    goal"]
+    lines += ["", f"{'against the plain form (SpecMoE: the published)':<50}{'':>10}    goal"]
     for ratio in report["ratios"]:
         verdict = {None: "", True: "holds", False: "MISSED"}[ratio["holds"]]
         line = f"{ratio['name']:<50}{ratio['value']:>10.3g} {ratio['unit']:<3}{ratio['goal']:<8}{verdict}"

@@ -1,20 +1,19 @@
-"""What `mne_specmoe.benchmark.speed` measures."""
+"""What `mne_specmoe.benchmark.speed` measures of SpecMoE, and of the data path."""
 
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mne_specmoe._validation import UntrainedWarning
-from mne_specmoe.benchmark.gauges import PeakMemory, in_fresh_process, shortest_seconds
+from mne_specmoe.benchmark.gauges import MIB, Figure, PeakMemory, in_fresh_process, shortest_seconds
 from mne_specmoe.benchmark.plain import plain_expert, plain_mask
+from mne_specmoe.benchmark.sizes import Sizes
 from mne_specmoe.data.batches import CorpusBatches
 from mne_specmoe.data.build import build_corpus
 from mne_specmoe.data.corpus import Corpus
@@ -30,75 +29,6 @@ from mne_specmoe.signal.canonical import SFREQ, segment_positions
 # Layout and form; each is compared with the plain published expert, which is what one would otherwise run.
 VARIANTS = ("published", "published plain", "channelwise", "channelwise plain")
 PRETRAINING = ("channelwise float32", "channelwise bf16", "published float32", "published bf16")
-MIB = 2**20
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How much to measure.
-
-    Attributes
-    ----------
-    n_rounds : int
-        How many turns every task gets, of two runs each; the shortest run counts.
-    expert : tuple of int
-        Channels and samples of the segments that one expert gets.
-    windows : tuple of tuple of int
-        Channels and samples of the windows that the featurizer gets.
-    n_windows : int
-        How many of them at a time.
-    fit : tuple of int
-        Epochs, channels and samples for fits with frozen experts.
-    unfrozen : tuple of int
-        The same, where experts train.
-    transform : tuple of int
-        Channels and samples of epochs for the featurizer's memory.
-    n_transform : tuple of int
-        Two numbers of epochs, whose peaks are compared.
-    mask : tuple of int
-        Segments, channels and samples that are masked.
-    n_pretraining : tuple of int
-        Two numbers of segments per batch, of the size that an expert gets. Memory is that of both, speed that of the
-        second.
-    corpus : tuple of int
-        Recordings and segments in each, of the same size, that are read.
-    """
-
-    n_rounds: int = 3
-    expert: tuple[int, int] = (19, 6000)
-    windows: tuple[tuple[int, int], ...] = ((19, 6000), (64, 800), (4, 6000))
-    n_windows: int = 6
-    fit: tuple[int, int, int] = (200, 19, 800)
-    unfrozen: tuple[int, int, int] = (32, 4, 800)
-    transform: tuple[int, int] = (19, 400)
-    n_transform: tuple[int, int] = (200, 2000)
-    mask: tuple[int, int, int] = (64, 19, 6000)
-    n_pretraining: tuple[int, int] = (2, 4)
-    corpus: tuple[int, int] = (8, 32)
-
-
-FULL = Sizes()
-QUICK = Sizes(
-    n_rounds=1,
-    expert=(19, 1200),
-    windows=((19, 1200), (64, 400), (4, 1200)),
-    n_windows=2,
-    fit=(40, 8, 400),
-    unfrozen=(8, 2, 400),
-    transform=(8, 400),
-    n_transform=(40, 400),
-    mask=(8, 19, 1200),
-    n_pretraining=(1, 2),
-    corpus=(2, 16),
-)
-
-
-class Figure(NamedTuple):
-    """One measured number."""
-
-    name: str
-    value: float
-    unit: str
 
 
 def _expert(variant: str) -> SpecHiNet:

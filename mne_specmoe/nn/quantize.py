@@ -20,6 +20,7 @@ from torch import distributed as dist
 from torch.nn import functional as F
 
 from mne_specmoe._validation import check_number, check_option
+from mne_specmoe.nn.extremes import first_smallest
 
 STARTS = ("kmeans", "random")
 
@@ -67,19 +68,19 @@ def nearest_codes(x: Tensor, codes: Tensor, *, block: int | None = None) -> Tens
     Returns
     -------
     numbers : int64 Tensor, shape (n_vectors,)
-        :math:`\\arg\\min_k \\|x\\|^2 + \\|W_k\\|^2 - 2 x \\cdot W_k`.
+        :math:`\\arg\\min_k \\|W_k\\|^2 - 2 x \\cdot W_k`: what :math:`\\|x\\|^2` adds is the same for all codes.
     """
     if block is None:
         block = max(1, _BLOCK_ELEMENTS.get(x.device.type, _BLOCK_ELEMENTS["cpu"]) // len(codes))
     squares = codes.square().sum(1)
-    return torch.cat([_nearest_in_block(part, codes, squares) for part in x.split(block)])
-
-
-def _nearest_in_block(x: Tensor, codes: Tensor, squares: Tensor) -> Tensor:
-    """Numbers of the nearest codes, all distances at once."""
-    distances = x.square().sum(1, keepdim=True) + squares
-    # In place: no second block, and autocast, which leaves such calls alone, cannot round to half precision.
-    return distances.addmm_(x, codes.T, alpha=-2).argmin(1)
+    # One block for all: fresh memory costs page faults. Autocast leaves calls with `out` alone, so that it cannot
+    # round to half precision.
+    scratch = x.new_empty(min(block, len(x)), len(codes))
+    numbers = []
+    for part in x.split(block):
+        distances = torch.addmm(squares, part, codes.T, alpha=-2, out=scratch[: len(part)])
+        numbers.append(first_smallest(distances))
+    return torch.cat(numbers)
 
 
 def _totals(x: Tensor, numbers: Tensor, n_codes: int) -> Tensor:
