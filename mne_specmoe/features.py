@@ -1,7 +1,7 @@
 """Features of recordings in files, written to one file."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +9,9 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from mne_specmoe._files import replacing
+from mne_specmoe.checkpoint import is_ours, published_kind, read_header
 from mne_specmoe.data.windows import read_windows
+from mne_specmoe.estimators.brainrvq import BrainRVQFeaturizer
 from mne_specmoe.estimators.specmoe import SpecMoEFeaturizer, Weights
 
 
@@ -56,12 +58,13 @@ def write_features(
         Recordings, which are preprocessed and cut into windows, or epochs (``-epo.fif``), which are taken as they are.
     out : path-like
         The file to write; its arrays are those of `FeatureTable`.
-    weights : "starter" | path-like | list of path-like | None
-        As for `mne_specmoe.SpecMoEFeaturizer`.
+    weights : "starter" | "brainrvq-starter" | path-like | list of path-like | None
+        As for `mne_specmoe.SpecMoEFeaturizer`, or for `mne_specmoe.BrainRVQFeaturizer`: the file tells.
     window_seconds, l_freq, h_freq, notch, channels
         See `mne_specmoe.data.windows.read_windows`.
     time_pooling, channel_pooling, device
-        See `mne_specmoe.SpecMoEFeaturizer`. With ``channel_pooling=None`` all files need the same channels.
+        See `mne_specmoe.SpecMoEFeaturizer`; with BrainRVQ's weights poolings are ``"mean"``, or None over channels.
+        With ``channel_pooling=None`` all files need the same channels.
 
     Returns
     -------
@@ -70,14 +73,13 @@ def write_features(
     out = Path(out).expanduser()
     if not out.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {out.parent} to write {out.name} into.")
-    options = {"time_pooling": time_pooling, "channel_pooling": channel_pooling, "device": device}
+    make = _maker(weights, time_pooling, channel_pooling, device)
     parts, names = [], None
     for path in tqdm([Path(file) for file in files], desc="features", unit="file"):
         windows = read_windows(
             path, window_seconds=window_seconds, l_freq=l_freq, h_freq=h_freq, notch=notch, channels=channels
         )
-        # A new one per file, since a fitted one keeps to the channels that it saw.
-        featurizer = SpecMoEFeaturizer(weights, **options)
+        featurizer = make()  # a new one per file, since a fitted one keeps to the channels that it saw
         values = featurizer.fit_transform(windows.epochs).astype(np.float32)
         found = featurizer.get_feature_names_out().astype(str)
         if names is not None and not np.array_equal(found, names):
@@ -92,3 +94,27 @@ def write_features(
     with replacing(out) as temporary, open(temporary, "wb") as stream:
         np.savez(stream, **table._asdict())
     return table
+
+
+def _maker(
+    weights: Weights, time_pooling: str, channel_pooling: str | None, device: str
+) -> Callable[[], SpecMoEFeaturizer | BrainRVQFeaturizer]:
+    """What makes featurizers of the family that the weights are of."""
+    if not _are_brainrvq(weights):
+        return lambda: SpecMoEFeaturizer(
+            weights, time_pooling=time_pooling, channel_pooling=channel_pooling, device=device
+        )
+    if time_pooling != "mean" or channel_pooling not in ("mean", None):
+        raise ValueError(
+            "Features of BrainRVQ are means over seconds, and over channels or not: give time_pooling='mean' and "
+            f"channel_pooling='mean' or None (none), got {time_pooling!r} and {channel_pooling!r}."
+        )
+    return lambda: BrainRVQFeaturizer(weights, pooling=channel_pooling, device=device)
+
+
+def _are_brainrvq(weights: Weights) -> bool:
+    """Whether weights are one file of BrainRVQ, ours or published."""
+    if not isinstance(weights, str | os.PathLike):
+        return False
+    kind = read_header(weights).architecture if is_ours(weights) else published_kind(weights)
+    return kind.lower().startswith("brainrvq")

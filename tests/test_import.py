@@ -14,7 +14,7 @@ import mne_specmoe
 ROOT = Path(mne_specmoe.__file__).parent
 HEAVY = ("mne", "skorch", "sklearn")
 NETWORK_ROOMS = (
-    *("signal", "nn", "models", "checkpoint.py", "training.py", "pretraining.py", "assembly.py"),
+    *("signal", "nn", "models", "loaders", "checkpoint.py", "training.py", "pretraining", "assembly.py"),
     *("data/corpus.py", "data/batches.py"),
 )
 
