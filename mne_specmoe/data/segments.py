@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import mne
 import numpy as np
 
 from mne_specmoe._validation import check_number, check_option, listed
+from mne_specmoe.data.locations import standard_positions
 from mne_specmoe.data.preprocessing import plain_name, prepare_raw, site_name
 from mne_specmoe.data.recordings import PLAUSIBLE_UV
 
@@ -376,7 +376,7 @@ def _quantise(uv: np.ndarray, slots: np.ndarray, n_times: int) -> tuple[np.ndarr
 
 def _locations(raw: mne.io.BaseRaw) -> list[list[float | None]]:
     """Where the electrodes are: what the recording says, else what their names say, else unknown."""
-    template = _template_locations()
+    template = standard_positions()
     plain = [plain_name(name) for name in raw.ch_names]
     ears = {"A1", "A2"} if "A3" in plain else set()  # BioSemi's names of other places
     result = []
@@ -386,11 +386,3 @@ def _locations(raw: mne.io.BaseRaw) -> list[list[float | None]]:
             own = None if name in ears else template.get(name)
         result.append([None] * 3 if own is None else [round(float(x), 5) for x in own])
     return result
-
-
-@lru_cache(maxsize=1)
-def _template_locations() -> dict[str, np.ndarray]:
-    """Locations on the Colin27 head (MNE's standard_1005) in head coordinates, by names in capitals."""
-    montage = mne.channels.make_standard_montage(_montage_name("colin27_1005"))
-    info = mne.create_info(montage.ch_names, 100.0, "eeg").set_montage(montage)
-    return {channel["ch_name"].upper(): channel["loc"][:3] for channel in info["chs"]}

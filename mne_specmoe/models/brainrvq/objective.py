@@ -14,6 +14,7 @@ from mne_specmoe.models.brainrvq.network import to_patches
 from mne_specmoe.models.brainrvq.prediction import BrainRVQ, Predictions
 from mne_specmoe.models.brainrvq.tokenizer import BrainRVQTokenizer, Codes, RebuiltPatches
 from mne_specmoe.models.interface import Batch
+from mne_specmoe.nn.extremes import first_largest
 
 LEVEL_WEIGHT = 0.5
 """Weight of a level's loss against that of the level before; the coarsest has 1."""
@@ -246,7 +247,7 @@ def code_losses(predictions: Predictions, codes: Codes, mask: Tensor) -> tuple[T
             for part, hidden, n_typical in ((domain, mask, n_hidden), (f"{domain}_rest", ~mask, n_shown)):
                 logits, wanted = getattr(predictions, part)[level].float(), true[level][hidden]
                 entropies.append(F.cross_entropy(logits, wanted, reduction="none"))
-                hits.append(logits.argmax(1) == wanted)
+                hits.append(first_largest(logits) == wanted)
                 loss = loss + weight * entropies[-1].sum() / n_typical.clamp_min(_EPS)  # of none, the sum is 0
             terms[f"cross_entropy_{domain}_{level + 1}"] = torch.cat(entropies).mean().detach()
             terms[f"accuracy_{domain}_{level + 1}"] = torch.cat(hits).float().mean()
