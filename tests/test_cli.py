@@ -8,10 +8,11 @@ import mne
 import numpy as np
 import pytest
 import torch
+from brainrvq_files import fine_tuned_shapes, golden_tensors, write
 from golden_data import published_state
 from kill_and_resume import make_corpus
 
-from mne_specmoe import SpecMoEFeaturizer, __version__
+from mne_specmoe import BrainRVQ, BrainRVQFeaturizer, SpecMoEFeaturizer, __version__, save_brainrvq
 from mne_specmoe.cli import main
 from mne_specmoe.data.build import ArrayRecording, build_corpus
 from mne_specmoe.data.synthetic import make_eeg, make_epochs
@@ -293,6 +294,34 @@ def test_without_weights_features_are_those_of_the_estimators_default(tmp_path, 
     for name in ("unsaid.npz", "said.npz"):
         with np.load(tmp_path / name) as table:
             np.testing.assert_array_equal(table["features"], expected)
+
+
+def test_features_of_brainrvq_are_told_by_the_file(tmp_path, capsys):
+    weights = save_brainrvq(BrainRVQ(depth=1, n_codes=8), tmp_path / "encoder.safetensors")
+    epochs, *_ = make_epochs(3, n_channels=3, duration=2, n_subjects=1)
+    epochs.save(tmp_path / "task-epo.fif")
+    command = ["features", str(tmp_path / "task-epo.fif"), "--weights", str(weights), "--device", "cpu", "--out"]
+    assert main([*command, str(tmp_path / "mean.npz")]) == 0
+    assert "3 windows, 200 features" in capsys.readouterr().out
+    expected = BrainRVQFeaturizer(weights, device="cpu").fit_transform(mne.read_epochs(tmp_path / "task-epo.fif"))
+    with np.load(tmp_path / "mean.npz") as table:
+        np.testing.assert_array_equal(table["features"], expected)
+    assert main([*command, str(tmp_path / "apart.npz"), "--channel-pooling", "none"]) == 0
+    assert "3 windows, 600 features" in capsys.readouterr().out
+    assert main([*command, str(tmp_path / "max.npz"), "--time-pooling", "max"]) == 1
+    assert "time_pooling='mean'" in capsys.readouterr().err
+    assert not (tmp_path / "max.npz").exists()
+
+
+def test_a_fine_tuned_brainrvq_is_converted_with_its_channels_and_the_right_licence(tmp_path, capsys):
+    published = write(tmp_path / "published.pth", golden_tensors(fine_tuned_shapes(depth=1)))
+    command = ["convert", str(published), "--out", str(tmp_path / "ours.safetensors")]
+    assert main(command) == 1
+    assert "channels" in capsys.readouterr().err
+    assert main([*command, "--channels", "FP1,C3,CZ,O2"]) == 0
+    told = capsys.readouterr().err
+    assert "without a licence" in told
+    assert "non-commercial" not in told
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,11 @@ PUBLISHED: dict[str, PublishedKind] = {
     "BrainRVQ fine-tuned model": PublishedKind(_MODEL, "blocks.", "like a fine-tuned BrainRVQ", _LOAD_DOWNSTREAM),
 }
 
-BUNDLED: dict[str, str] = {"starter": "starter.safetensors"}
+BUNDLED: dict[str, str] = {
+    "starter": "starter.safetensors",
+    "brainrvq-starter": "brainrvq-starter.safetensors",
+    "brainrvq-starter-tokenizer": "brainrvq-starter-tokenizer.safetensors",
+}
 """Names of weights that come with the package, and their files in ``mne_specmoe/weights``."""
 
 
