@@ -1,25 +1,29 @@
-"""Unless told otherwise, the estimators take the experts that come with the package."""
+"""Unless told otherwise, the estimators take the weights that come with the package."""
 
 import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
+from estimator_families import BRAINRVQ, ESTIMATORS, FEATURIZERS, SPECMOE
 from sklearn.base import clone
 
 import mne_specmoe
-from mne_specmoe import SpecMoEClassifier, SpecMoEFeaturizer, SpecMoERegressor
+from mne_specmoe import BrainRVQFeaturizer, SpecMoEFeaturizer
+from mne_specmoe.loaders.brainrvq import load_encoder
 from mne_specmoe.loaders.specmoe import load_encoders
 
-PREDICTORS = (SpecMoEClassifier, SpecMoERegressor)
-ESTIMATORS = (SpecMoEFeaturizer, *PREDICTORS)
-STARTER = Path(mne_specmoe.__file__).parent / "weights" / "starter.safetensors"
+WEIGHTS = Path(mne_specmoe.__file__).parent / "weights"
+FILES = {
+    SpecMoEFeaturizer: WEIGHTS / "starter.safetensors",
+    BrainRVQFeaturizer: WEIGHTS / "brainrvq-starter.safetensors",
+}
 pytestmark = pytest.mark.filterwarnings("error::mne_specmoe.UntrainedWarning")
 
 
 def make_default(kind, **parameters):
     """An estimator that is told nothing of experts, and trains only a little."""
-    return kind(**({} if kind is SpecMoEFeaturizer else {"max_epochs": 1, "hidden": 8}), random_state=0, **parameters)
+    return kind(**({} if kind in FEATURIZERS else {"max_epochs": 1, "hidden": 8}), random_state=0, **parameters)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +31,7 @@ def default_fits(epochs, y):
     return {kind: make_default(kind).fit(epochs, y) for kind in ESTIMATORS}
 
 
-@pytest.mark.parametrize("kind", ESTIMATORS)
+@pytest.mark.parametrize("kind", SPECMOE)
 def test_default_experts_are_those_of_the_package(kind, default_fits):
     estimator = default_fits[kind]
     assert kind().get_params()["weights"] == "starter"
@@ -39,10 +43,22 @@ def test_default_experts_are_those_of_the_package(kind, default_fits):
             np.testing.assert_array_equal(found[name], tensor)
 
 
-@pytest.mark.parametrize("weights", ["starter", STARTER, str(STARTER)], ids=["name", "path", "path in words"])
-def test_name_and_file_give_the_same_features(weights, default_fits, epochs):
-    expected = default_fits[SpecMoEFeaturizer].transform(epochs)
-    np.testing.assert_array_equal(SpecMoEFeaturizer(weights).fit_transform(epochs), expected)
+@pytest.mark.parametrize("kind", BRAINRVQ)
+def test_the_default_encoder_is_that_of_the_package(kind, default_fits):
+    estimator = default_fits[kind]
+    assert kind().get_params()["weights"] == "brainrvq-starter"
+    encoder = estimator.encoder_ if kind is BrainRVQFeaturizer else estimator.network_.encoder
+    found, stored = encoder.state_dict(), load_encoder("brainrvq-starter").state_dict()
+    for name, tensor in stored.items():
+        if not name.startswith("norm."):  # the readout's, where there is one
+            np.testing.assert_array_equal(found[name], tensor)
+
+
+@pytest.mark.parametrize("as_weights", [Path, str])
+@pytest.mark.parametrize("kind", FEATURIZERS)
+def test_name_and_file_give_the_same_features(kind, as_weights, default_fits, epochs):
+    expected = default_fits[kind].transform(epochs)
+    np.testing.assert_array_equal(kind(as_weights(FILES[kind])).fit_transform(epochs), expected)
     assert expected.std(0).max() > 1e-5  # epochs differ
 
 
@@ -52,7 +68,7 @@ def test_default_features_do_not_depend_on_what_concerns_random_experts(default_
 
 
 @pytest.mark.usefixtures("no_network_runs")
-@pytest.mark.parametrize("kind", ESTIMATORS)
+@pytest.mark.parametrize("kind", SPECMOE)
 def test_the_published_layout_needs_other_weights_than_the_default(kind, epochs, y):
     match = "layout='published', but.*weights='starter'.*'channelwise'.*published files.*random experts .weights=None."
     with pytest.raises(ValueError, match=match):

@@ -41,7 +41,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::mne_specmoe.UntrainedWarning")
         SpecMoEFeaturizer(),
         SpecMoEClassifier(weights=None, n_experts=1, hidden=32, max_epochs=20),
         SpecMoERegressor(weights=None, n_experts=1, hidden=32, max_epochs=5),
-        BrainRVQFeaturizer(weights=None, depth=1),
+        BrainRVQFeaturizer(),
         BrainRVQClassifier(weights=None, depth=1, max_epochs=20),
         BrainRVQClassifier(weights=None, depth=1, max_epochs=20, pooling="flatten", hidden=16),
         BrainRVQRegressor(weights=None, depth=1, max_epochs=5),
@@ -54,11 +54,11 @@ def test_scikit_learn_finds_nothing_wrong(estimator, check):
 
 @pytest.mark.parametrize(
     ("kind", "check"),
-    [(SpecMoEClassifier, check_classifiers_train), (SpecMoERegressor, check_regressors_train)],
+    [(kind, check_classifiers_train) for kind in CLASSIFIERS] + [(kind, check_regressors_train) for kind in REGRESSORS],
     ids=lambda value: value.__name__,
 )
 @pytest.mark.filterwarnings("ignore::UserWarning")  # as above
-def test_scikit_learn_finds_nothing_wrong_in_training_on_the_default_experts(kind, check):
+def test_scikit_learn_finds_nothing_wrong_in_training_on_the_default_weights(kind, check):
     check(kind.__name__, kind(max_epochs=5))
 
 
