@@ -76,12 +76,17 @@ def _write_ssvep_exo(path: Path, subject: str, seed: int) -> None:
 _WRITERS = {"eegmat": _write_eegmat, "guinea_bissau": _write_guinea_bissau, "ssvep_exo": _write_ssvep_exo}
 
 
-def make_corpus(folder: Path, signals: Mapping[str, np.ndarray], subject_of: Mapping[str, str] | None = None) -> Corpus:
+def make_corpus(
+    folder: Path,
+    signals: Mapping[str, np.ndarray],
+    subject_of: Mapping[str, str] | None = None,
+    ch_names: Sequence[str] | None = None,
+) -> Corpus:
     """Make a corpus of signals (n_channels, n_times) at 200 Hz in µV, unfiltered, in segments of 3 s."""
-    recordings = [
-        ArrayRecording(name, data, 200.0, [f"E{i}" for i in range(len(data))], (subject_of or {}).get(name, name), "uV")
-        for name, data in signals.items()
-    ]
+    recordings = []
+    for name, data in signals.items():
+        names = [f"E{i}" for i in range(len(data))] if ch_names is None else list(ch_names)
+        recordings.append(ArrayRecording(name, data, 200.0, names, (subject_of or {}).get(name, name), "uV"))
     return build_corpus(
         recordings,
         folder,

@@ -1,7 +1,8 @@
 """BrainRVQ's starter weights, judged on recordings that they never saw.
 
-``levels`` measures how much of EEG the codes of a tokenizer hold, level by level; ``probe`` what a linear model reads
-from the features of an encoder. ``python -m mne_specmoe.benchmark.starter export`` writes the recordings.
+``levels`` measures how much of EEG the codes of a tokenizer hold, level by level; ``predict`` how well an encoder
+predicts them; ``probe`` what a linear model reads from its features. ``python -m mne_specmoe.benchmark.starter export``
+writes the recordings.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from mne_specmoe.benchmark.probe import TASKS, Windows, band_power, compare
 from mne_specmoe.benchmark.probe import table as probe_table
 from mne_specmoe.data.corpus import Corpus
 from mne_specmoe.estimators.brainrvq import BrainRVQFeaturizer
-from mne_specmoe.loaders.brainrvq import load_encoder, load_tokenizer
+from mne_specmoe.loaders.brainrvq import load_brainrvq, load_encoder, load_tokenizer
 
 _N_RANDOM = 3  # repetitions of random encoders
 
@@ -39,6 +40,25 @@ def measure_levels(held_out: Path, weights: str | Path) -> str:
         See `mne_specmoe.benchmark.codes.table`.
     """
     return codes.table(codes.level_errors(Corpus(held_out), load_tokenizer(weights)))
+
+
+def measure_prediction(training: Path, held_out: Path, weights: str | Path, tokenizer: str | Path) -> str:
+    """Measure how well an encoder predicts codes of held-out recordings.
+
+    Parameters
+    ----------
+    training, held_out : Path
+        Corpora: what was trained on, where codes are counted, and recordings of others.
+    weights, tokenizer : str | Path
+        The pretraining network, and the tokenizer whose codes it predicts.
+
+    Returns
+    -------
+    table : str
+        See `mne_specmoe.benchmark.codes.surprise_table`.
+    """
+    networks = load_brainrvq(weights), load_tokenizer(tokenizer)
+    return codes.surprise_table(codes.surprise(Corpus(training), Corpus(held_out), *networks))
 
 
 def measure_probes(root: Path, weights: str | Path, *, held_out: bool = True) -> Iterator[str]:
@@ -91,6 +111,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     verb.add_argument("held_out", type=Path, metavar="HELD_OUT", help="corpus of held-out recordings")
     verb.add_argument("weights", metavar="TOKENIZER")
     verb.set_defaults(run=lambda a: sys.stdout.write(measure_levels(a.held_out, a.weights)))
+    verb = verbs.add_parser("predict", help="cross-entropies of codes that are predicted")
+    verb.add_argument("training", type=Path, metavar="CORPUS", help="corpus that was trained on")
+    verb.add_argument("held_out", type=Path, metavar="HELD_OUT", help="corpus of held-out recordings")
+    verb.add_argument("weights", metavar="ENCODER")
+    verb.add_argument("tokenizer", metavar="TOKENIZER")
+    verb.set_defaults(
+        run=lambda a: sys.stdout.write(measure_prediction(a.training, a.held_out, a.weights, a.tokenizer))
+    )
     verb = verbs.add_parser("probe", help="linear probes on held-out subjects")
     verb.add_argument("root", type=Path, metavar="DATA_ROOT", help="folder with eegmat/ and guinea_bissau/")
     verb.add_argument("weights", metavar="ENCODER")
