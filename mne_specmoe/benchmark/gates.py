@@ -95,6 +95,7 @@ def _fit_predict(
             target=torch.from_numpy(labels),
             split=split,
             criterion=nn.CrossEntropyLoss,
+            rates={},  # experts do not train
         )
     with torch.inference_mode():
         return model.readout(*(x[test] for x in pooled)).argmax(1).numpy()
