@@ -55,7 +55,8 @@ try:
 except Exception as error:  # no network, no such folder, half a download: whatever it is, go on
     print(f"There is no recording to be had: {error!r}")
     print("WHAT FOLLOWS IS MADE-UP EEG. It says nothing about brains.\n")
-    epochs, _, _ = make_epochs(2, n_channels=len(CHANNELS), duration=SECONDS, random_state=0)
+    made_up, _, _ = make_epochs(4, n_channels=len(CHANNELS), duration=SECONDS, random_state=0)
+    epochs = made_up[:2]
     source = "MADE-UP EEG, no recording"
 
 # %%

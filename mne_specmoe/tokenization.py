@@ -17,13 +17,13 @@ from mne_specmoe.models.brainrvq.downstream import whole_seconds, window_lengths
 from mne_specmoe.models.brainrvq.masking import PATCH_LENGTH, importance_scores
 from mne_specmoe.models.brainrvq.network import to_patches
 from mne_specmoe.models.brainrvq.objective import tokenizer_targets
-from mne_specmoe.models.brainrvq.tokenizer import BrainRVQTokenizer, Codes, RebuiltPatches
+from mne_specmoe.models.brainrvq.tokenizer import BrainRVQTokenizer, Codes, Reconstruction
 from mne_specmoe.signal.canonical import SFREQ, UNIT_VOLTS, to_network
 
 # Axes of epochs, and of what windows of an epoch are joined along where that is not the last but one.
 _EPOCH_AXES = {"time": 1, "frequency": 1, "importance": 0, "original": 0}
-_EPOCH_AXES |= {f"rebuilt_{name}": 1 for name in RebuiltPatches._fields}
-_EPOCH_AXES |= {f"target_{name}": 0 for name in RebuiltPatches._fields}
+_EPOCH_AXES |= {f"rebuilt_{name}": 1 for name in Reconstruction._fields}
+_EPOCH_AXES |= {f"target_{name}": 0 for name in Reconstruction._fields}
 _PATCH_AXES = {"time": -1, "frequency": -1, "importance": -1, "original": -1}
 
 
@@ -168,7 +168,7 @@ def tokenize(
     batches = [_tokenized(x, network, rows) for x in _windows(reader, device, batch_size)]
     fields = {name: np.concatenate([batch[name] for batch in batches], axis) for name, axis in _EPOCH_AXES.items()}
     for kind in ("rebuilt", "target"):
-        fields[kind] = {name: fields.pop(f"{kind}_{name}") for name in RebuiltPatches._fields}
+        fields[kind] = {name: fields.pop(f"{kind}_{name}") for name in Reconstruction._fields}
     return TokenizedEpochs(**fields, ch_names=tuple(reader.ch_names))
 
 
@@ -207,6 +207,6 @@ def _tokenized_window(x: Tensor, network: BrainRVQTokenizer, rows: Tensor) -> di
     return fields | {**codes._asdict(), "importance": importance, "original": x * UNIT_VOLTS}
 
 
-def _by_name(rebuilt: Sequence[RebuiltPatches]) -> Iterator[tuple[str, tuple[Tensor, ...]]]:
+def _by_name(rebuilt: Sequence[Reconstruction]) -> Iterator[tuple[str, tuple[Tensor, ...]]]:
     """What all levels made of waveform, amplitude and angle."""
-    return zip(RebuiltPatches._fields, zip(*rebuilt, strict=True), strict=True)
+    return zip(Reconstruction._fields, zip(*rebuilt, strict=True), strict=True)

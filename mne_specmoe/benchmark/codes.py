@@ -15,10 +15,10 @@ from mne_specmoe.models.brainrvq.masking import PatchMask, PatchMaskConfig
 from mne_specmoe.models.brainrvq.network import to_patches
 from mne_specmoe.models.brainrvq.objective import CodePredictionObjective, tokenizer_targets
 from mne_specmoe.models.brainrvq.prediction import BrainRVQ
-from mne_specmoe.models.brainrvq.tokenizer import BrainRVQTokenizer, Codes, RebuiltPatches
+from mne_specmoe.models.brainrvq.tokenizer import BrainRVQTokenizer, Codes, Reconstruction
 from mne_specmoe.models.interface import Batch
 
-TARGETS = RebuiltPatches._fields
+TARGETS = Reconstruction._fields
 """What is rebuilt: waveform, amplitudes and angles."""
 
 _BATCH = 8
@@ -195,7 +195,7 @@ def _batches(corpus: Corpus, segments: np.ndarray) -> Iterator[tuple[Batch, floa
         yield batch, len(batch.x) / len(segments)
 
 
-def _squared_errors(rebuilt: RebuiltPatches, target: RebuiltPatches) -> dict[str, float]:
+def _squared_errors(rebuilt: Reconstruction, target: Reconstruction) -> dict[str, float]:
     """Mean squared error of each target."""
 
     def error(a: Tensor, b: Tensor) -> float:

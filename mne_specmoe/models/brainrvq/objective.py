@@ -12,7 +12,7 @@ from mne_specmoe.models.brainrvq.channels import channel_rows
 from mne_specmoe.models.brainrvq.masking import PATCH_LENGTH, PatchMask
 from mne_specmoe.models.brainrvq.network import to_patches
 from mne_specmoe.models.brainrvq.prediction import BrainRVQ, Predictions
-from mne_specmoe.models.brainrvq.tokenizer import BrainRVQTokenizer, Codes, RebuiltPatches
+from mne_specmoe.models.brainrvq.tokenizer import BrainRVQTokenizer, Codes, Reconstruction
 from mne_specmoe.models.interface import Batch
 from mne_specmoe.nn.extremes import first_largest
 
@@ -25,7 +25,7 @@ _EMBEDDINGS = ("cls_token", "channel_embedding", "time_embedding")
 _LONG_IDLE = 100  # updates without use after which a code counts as dead
 
 
-def tokenizer_targets(patches: Tensor) -> RebuiltPatches:
+def tokenizer_targets(patches: Tensor) -> Reconstruction:
     """What a tokenizer has to rebuild of patches [B, N, A, 200]: waveform, amplitudes and angles of the spectrum.
 
     The waveform is standardised patch by patch, amplitudes and angles of the two-sided spectrum (no window) over all
@@ -39,12 +39,12 @@ def tokenizer_targets(patches: Tensor) -> RebuiltPatches:
 
     Returns
     -------
-    targets : RebuiltPatches
+    targets : Reconstruction
         Of the same shapes, at least float32.
     """
     patches = patches.to(torch.promote_types(patches.dtype, torch.float32))
     spectrum = torch.fft.fft(patches)
-    return RebuiltPatches(
+    return Reconstruction(
         _standardised(patches, (-1,)),
         _standardised(spectrum.abs(), (1, 2, 3)),
         _standardised(spectrum.angle(), (1, 2, 3)),

@@ -87,7 +87,7 @@ class Codes(NamedTuple):
     frequency: Tensor
 
 
-class RebuiltPatches(NamedTuple):
+class Reconstruction(NamedTuple):
     """What a tokenizer makes of codes, each of shape (n_batch, n_channels, n_patches, 200).
 
     Attributes
@@ -110,13 +110,13 @@ class Tokenized(NamedTuple):
     ----------
     time, frequency : Quantized
         Of shape (n_batch, code_width, n_channels, n_patches), with codes and commitment losses.
-    rebuilt : RebuiltPatches
+    rebuilt : Reconstruction
         What the decoders make of them.
     """
 
     time: Quantized
     frequency: Quantized
-    rebuilt: RebuiltPatches
+    rebuilt: Reconstruction
 
 
 class BrainRVQDecoder(nn.Module):
@@ -220,7 +220,7 @@ class BrainRVQTokenizer(nn.Module):
         hidden = self.hidden(to_patches(x), self._rows(ch_names, x))
         return Codes(self.quantize_time.encode(hidden), self.quantize_frequency.encode(hidden))
 
-    def decode(self, codes: Codes, ch_names: Channels) -> RebuiltPatches:
+    def decode(self, codes: Codes, ch_names: Channels) -> Reconstruction:
         """Rebuild patches from codes, of all levels or of the first ones.
 
         Parameters
@@ -232,7 +232,7 @@ class BrainRVQTokenizer(nn.Module):
 
         Returns
         -------
-        rebuilt : RebuiltPatches
+        rebuilt : Reconstruction
         """
         quantized = self.quantize_time.decode(codes.time), self.quantize_frequency.decode(codes.frequency)
         return self._rebuild(*quantized, self._rows(ch_names, quantized[0]))
@@ -250,12 +250,12 @@ class BrainRVQTokenizer(nn.Module):
         time, frequency = self.quantize_time(hidden), self.quantize_frequency(hidden)
         return Tokenized(time, frequency, self._rebuild(time.quantized, frequency.quantized, rows))
 
-    def _rebuild(self, time: Tensor, frequency: Tensor, rows: Tensor) -> RebuiltPatches:
+    def _rebuild(self, time: Tensor, frequency: Tensor, rows: Tensor) -> Reconstruction:
         """Decode quantised tokens [B, W, N, A]."""
         features = self.decode_time(time, rows), *[self.decode_frequency(frequency, rows)] * 2
         heads = self.time_head, self.amplitude_head, self.angle_head
         rebuilt = (head(x).unflatten(1, time.shape[2:]) for head, x in zip(heads, features, strict=True))
-        return RebuiltPatches(*rebuilt)
+        return Reconstruction(*rebuilt)
 
     @staticmethod
     def _rows(ch_names: Channels, like: Tensor) -> Tensor:
