@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import nn
 
 from mne_specmoe._files import replacing
@@ -18,7 +17,15 @@ from mne_specmoe.checkpoint import save_network
 from mne_specmoe.data.batches import CorpusBatches
 from mne_specmoe.data.corpus import Corpus, partition_corpus
 from mne_specmoe.signal.canonical import SFREQ
-from mne_specmoe.training import Housekeeping, Outcome, TrainingConfig, has_checkpoint, make_accelerator, train
+from mne_specmoe.training import (  # says what to install where accelerate is missing
+    Accelerator,
+    Housekeeping,
+    Outcome,
+    TrainingConfig,
+    has_checkpoint,
+    make_accelerator,
+    train,
+)
 
 RUN_VERSION = 1
 _SETTINGS = "run.json"
