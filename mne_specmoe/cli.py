@@ -280,7 +280,7 @@ def _add_brainrvq(parser: argparse.ArgumentParser) -> None:
     from mne_specmoe.models.brainrvq.prediction import BrainRVQConfig
     from mne_specmoe.pretraining.brainrvq import RECIPE
 
-    parser.add_argument("--tokenizer", type=Path, metavar="FILE", help="weights of the tokenizer; needed")
+    parser.add_argument("--tokenizer", metavar="FILE", help="weights of the tokenizer, or their name; needed")
     group = parser.add_argument_group("network")
     as_tokenizer = dict.fromkeys(("n_levels", "n_codes"), "as the tokenizer")
     _add_fields(group, BrainRVQConfig, defaults=dict.fromkeys(as_tokenizer), worked_out=as_tokenizer)

@@ -12,7 +12,7 @@ from brainrvq_files import fine_tuned_shapes, golden_tensors, write
 from golden_data import published_state
 from kill_and_resume import make_corpus
 
-from mne_specmoe import BrainRVQ, BrainRVQFeaturizer, SpecMoEFeaturizer, __version__, save_brainrvq
+from mne_specmoe import BrainRVQ, BrainRVQFeaturizer, SpecMoEFeaturizer, __version__, load_brainrvq, save_brainrvq
 from mne_specmoe.cli import main
 from mne_specmoe.data.build import ArrayRecording, build_corpus
 from mne_specmoe.data.synthetic import make_eeg, make_epochs
@@ -311,6 +311,15 @@ def test_features_of_brainrvq_are_told_by_the_file(tmp_path, capsys):
     assert main([*command, str(tmp_path / "max.npz"), "--time-pooling", "max"]) == 1
     assert "time_pooling='mean'" in capsys.readouterr().err
     assert not (tmp_path / "max.npz").exists()
+
+
+def test_a_tokenizer_may_be_named(corpus, tmp_path, capsys):
+    command = ["pretrain", corpus, "--model", "brainrvq", *SHORT, "--depth", "1", "--max-steps", "1"]
+    assert main([*command, "--out", str(tmp_path / "no"), "--tokenizer", "starter"]) == 1
+    assert "use load_experts" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
+    assert main([*command, "--out", str(tmp_path / "run"), "--tokenizer", "brainrvq-starter-tokenizer"]) == 0
+    assert load_brainrvq(tmp_path / "run" / "brainrvq.safetensors").config.n_codes == 512
 
 
 def test_a_fine_tuned_brainrvq_is_converted_with_its_channels_and_the_right_licence(tmp_path, capsys):
