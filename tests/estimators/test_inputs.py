@@ -482,7 +482,7 @@ BAD_EXPERTS = {
     "time_pooling": ("median", ValueError, "'mean', 'max'"),
     "channel_pooling": ("sum", ValueError, "'mean', 'max'"),
     "n_experts": (0, ValueError, "n_experts must be >= 1"),
-    "weights": (3, TypeError, r"weights must be a name \('starter'\), a path"),
+    "weights": (3, TypeError, r"weights must be a name \('starter',.*\), a path"),
 }
 BAD_ENCODER = {
     "depth": (0, ValueError, "depth must be >= 1"),
