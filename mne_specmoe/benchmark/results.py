@@ -1,0 +1,543 @@
+"""The results file of a benchmark: a header, then one line of JSON per cell, which a kill leaves readable."""
+
+import hashlib
+import json
+import math
+import numbers
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mne_specmoe._validation import check_number, check_option, listed
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+    import msvcrt
+
+FORMAT = "mne-specmoe benchmark results"
+FORMAT_VERSION = 1
+STATUSES = ("done", "failed")
+
+Record = dict[str, object]
+Key = tuple[str, str, int, int]
+
+_BEGINNING = f'{{"format": "{FORMAT}", '.encode()
+_FIELDS = {
+    "task", "estimator", "fold", "seed", "status", "error", "scores", "selection", "seconds", "peak_memory_mib",
+    "versions", "parameter_hash", "weights_hash", "split_hash", "overlap",
+}  # fmt: skip
+_LONGEST_ERROR = 500  # characters
+_FAR_OFF = 2**62  # the byte that Windows locks: no file is so long
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One piece of work: an estimator, trained and tested in one fold of a task with one seed.
+
+    Parameters
+    ----------
+    task, estimator : str
+        Their names.
+    fold, seed : int
+        Their numbers, 0 or more.
+
+    Attributes
+    ----------
+    key : tuple
+        ``(task, estimator, fold, seed)``.
+    """
+
+    task: str
+    estimator: str
+    fold: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        for name in ("task", "estimator"):
+            _check_text(name, getattr(self, name))
+        for name in ("fold", "seed"):
+            check_number(name, getattr(self, name), minimum=0, integer=True)
+            object.__setattr__(self, name, int(getattr(self, name)))  # numpy's integers are not JSON
+
+    @property
+    def key(self) -> Key:
+        return self.task, self.estimator, self.fold, self.seed
+
+    def __str__(self) -> str:
+        return f"{self.task}, {self.estimator}, fold {self.fold}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What a record says of its cell beside the scores; all of it is known before the cell runs.
+
+    Parameters
+    ----------
+    versions : mapping of str to str
+        Package → version.
+    parameter_hash : str
+        Of the estimator's parameters, such as `json_hash` makes it.
+    weights_hash : str | None
+        Of the weights that the estimator begins with; None where there are none.
+    split_hash : str
+        Of the task's split into folds.
+    overlap : bool | None
+        Whether the weights were pretrained on recordings of the task; None where nobody knows.
+    """
+
+    versions: Mapping[str, str]
+    parameter_hash: str
+    weights_hash: str | None
+    split_hash: str
+    overlap: bool | None
+
+
+def done_record(
+    cell: Cell,
+    circumstances: Circumstances,
+    *,
+    scores: Mapping[str, Mapping[str, float]],
+    selection: Mapping[str, object],
+    seconds: float,
+    peak_memory_mib: float | None,
+) -> Record:
+    """Record a cell that has scores.
+
+    Parameters
+    ----------
+    cell : Cell
+        What was run.
+    circumstances : Circumstances
+        With what.
+    scores : mapping of str to mapping of str to float
+        Metric → subject → score. Subjects for whom a metric is not defined are left out.
+    selection : mapping
+        What was chosen on validation data, and the budget of that choice.
+    seconds : float
+        Time that the cell took.
+    peak_memory_mib : float | None
+        Most memory in use, in MiB; None where it was not measured.
+
+    Returns
+    -------
+    record : dict
+    """
+    plain = {metric: {str(who): float(score) for who, score in part.items()} for metric, part in scores.items()}
+    return _record(cell, circumstances, "done", None, plain, dict(selection), seconds, peak_memory_mib)
+
+
+def failed_record(
+    cell: Cell,
+    circumstances: Circumstances,
+    error: BaseException,
+    *,
+    seconds: float,
+    peak_memory_mib: float | None = None,
+) -> Record:
+    """Record a cell that crashed, so that the report can say so.
+
+    Parameters
+    ----------
+    cell, circumstances, seconds, peak_memory_mib
+        As in `done_record`.
+    error : BaseException
+        What it crashed with. Its type and message are kept, on one line of 500 characters at most.
+
+    Returns
+    -------
+    record : dict
+    """
+    message = " ".join(f"{type(error).__name__}: {error}".split())
+    return _record(cell, circumstances, "failed", message[:_LONGEST_ERROR], {}, {}, seconds, peak_memory_mib)
+
+
+def cell_of(record: Mapping[str, object]) -> Cell:
+    """Return the cell that a record belongs to."""
+    return Cell(record["task"], record["estimator"], record["fold"], record["seed"])
+
+
+def json_hash(value: object) -> str:
+    """Hash what can be written as JSON; the order of keys does not matter.
+
+    Parameters
+    ----------
+    value : object
+        Mappings, sequences, texts, numbers, None.
+
+    Returns
+    -------
+    digest : str
+        64 hexadecimal digits of SHA-256.
+    """
+    return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+class ResultsFile:
+    """A file of records that several processes may write to, and that is whole after a kill at any moment.
+
+    A line is locked, written at once and forced to disk. A kill can leave the last line torn; it is cut off before
+    the next line is written. Reading needs no more than the path.
+
+    Parameters
+    ----------
+    path : path-like
+        The file, ``.jsonl``.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    notes : list of str
+        What its user should hear of: lines that were cut off, another version of the package.
+
+    Examples
+    --------
+    >>> results = ResultsFile("results.jsonl")
+    >>> results.open({"seeds": [0, 1]}, {"rest_or_task": "3fa8"})  # doctest: +SKIP
+    >>> results.append(record)  # doctest: +SKIP
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path = Path(path)
+        self.notes: list[str] = []
+        self._header: dict[str, object] | None = None
+
+    def open(self, plan: Mapping[str, object], split_hashes: Mapping[str, str]) -> None:
+        """Begin the file, or go on with it if it is of the same plan and splits.
+
+        Parameters
+        ----------
+        plan : mapping
+            All that the results depend on, as JSON can hold it.
+        split_hashes : mapping of str to str
+            Task → hash of its split into folds.
+
+        Raises
+        ------
+        ValueError
+            If the file is another program's, if a line is damaged (which), or if the plan or a split is another
+            (each difference).
+        """
+        header = _new_header(plan, split_hashes)
+        with _locked(self.path, create=True) as file:
+            content = _content(file)
+            torn_header = b"\n" not in content and _BEGINNING[: len(content)] == content[: len(_BEGINNING)]
+            if torn_header:  # or empty: nothing can be lost
+                _replace_tail(file, 0, _line(header))
+            else:
+                _check_same_plan(self.path, _parsed(self.path, content)[0], header)
+                self._cut_torn_line(file, content)
+        if torn_header:
+            _flush_folder(self.path.parent)
+        self._header = self._note_version(header if torn_header else self.header())
+
+    def append(self, record: Mapping[str, object]) -> None:
+        """Write one record.
+
+        Parameters
+        ----------
+        record : mapping
+            As `done_record` or `failed_record` makes it.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the file is not open, if the record lacks something or is not of the file's splits, or if its cell is
+            done already. Nothing is written then.
+        """
+        if self._header is None:
+            raise ValueError(f"{self.path} must be opened by `open` before records can be written.")
+        _check_record(record, self._header)
+        line = _line(record)
+        with _locked(self.path) as file:
+            content = _content(file)
+            _, records = _parsed(self.path, content)
+            _check_not_done(record, records)
+            end = self._cut_torn_line(file, content)
+            _replace_tail(file, end, line)
+
+    def header(self) -> dict[str, object]:
+        """Read what was planned: ``plan``, ``plan_hash``, ``split_hashes``, ``package_version``, ``format_version``."""
+        return _parsed(self.path, self.path.read_bytes())[0]
+
+    def records(self) -> list[Record]:
+        """Read the records, in the order of writing; of a cell that failed more than once, the last one.
+
+        Returns
+        -------
+        records : list of dict
+            One per cell.
+
+        Raises
+        ------
+        ValueError
+            If the file is another program's, or if a line is damaged (which).
+        """
+        return list(_parsed(self.path, self.path.read_bytes())[1].values())
+
+    def finished(self, *, retry_failed: bool = False) -> set[Key]:
+        """Return the keys of the cells that need not run again.
+
+        Parameters
+        ----------
+        retry_failed : bool
+            Whether cells that failed are to run again.
+
+        Returns
+        -------
+        keys : set of tuple
+            Of `Cell.key`.
+        """
+        return {cell_of(r).key for r in self.records() if not retry_failed or r["status"] == "done"}
+
+    def _cut_torn_line(self, file: int, content: bytes) -> int:
+        """Cut off what follows the last whole line; return the length of what is left."""
+        end = content.rfind(b"\n") + 1
+        if end < len(content):
+            _replace_tail(file, end, b"")
+            self.notes.append(
+                f"The last line of {self.path} was not written to its end ({len(content) - end} bytes) and was cut "
+                "off; its cell runs again."
+            )
+        return end
+
+    def _note_version(self, header: dict[str, object]) -> dict[str, object]:
+        """Note whether another version of the package began the file; pass the header on."""
+        if header["package_version"] != (version := _package_version()):
+            self.notes.append(f"{self.path} was begun by version {header['package_version']}, this is {version}.")
+        return header
+
+
+def _record(
+    cell: Cell,
+    circumstances: Circumstances,
+    status: str,
+    error: str | None,
+    scores: dict,
+    selection: dict,
+    seconds: float,
+    peak_memory_mib: float | None,
+) -> Record:
+    """All fields of a record."""
+    return {
+        **asdict(cell),
+        "status": status,
+        "error": error,
+        "scores": scores,
+        "selection": selection,
+        "seconds": float(seconds),
+        "peak_memory_mib": None if peak_memory_mib is None else float(peak_memory_mib),
+        **asdict(circumstances),
+        "versions": dict(circumstances.versions),
+    }
+
+
+def _check_record(record: Mapping[str, object], header: Mapping[str, object]) -> None:
+    """Raise unless a record has all fields, of the right kind, and is of the file's splits."""
+    if not isinstance(record, Mapping) or set(record) != _FIELDS:
+        wrong = sorted(_FIELDS ^ set(record)) if isinstance(record, Mapping) else []
+        raise ValueError(f"A record must have the fields of done_record; missing or unknown: {listed(wrong)}.")
+    cell = cell_of(record)
+    check_option("status", record["status"], STATUSES)
+    _check_outcome(record)
+    check_number("seconds", record["seconds"], minimum=0)
+    if record["peak_memory_mib"] is not None:
+        check_number("peak_memory_mib", record["peak_memory_mib"], minimum=0)
+    _check_text("parameter_hash", record["parameter_hash"])
+    if record["weights_hash"] is not None:
+        _check_text("weights_hash", record["weights_hash"])
+    if not (record["overlap"] is None or isinstance(record["overlap"], bool)):
+        raise TypeError(f"overlap must be True, False or None (not known), got {record['overlap']!r}.")
+    for name in ("selection", "versions"):
+        if not isinstance(record[name], Mapping):
+            raise TypeError(f"{name} must be a mapping, got {record[name]!r}.")
+    check_option("task", cell.task, list(header["split_hashes"]))
+    if record["split_hash"] != (planned := header["split_hashes"][cell.task]):
+        raise ValueError(f"split_hash of {cell} is {record['split_hash']!r}, but the file's split is {planned!r}.")
+
+
+def _check_outcome(record: Mapping[str, object]) -> None:
+    """Raise unless a done record has scores, all of them finite, and a failed one an error instead."""
+    scores = record["scores"]
+    if record["status"] == "failed":
+        _check_text("error", record["error"])
+        if scores:
+            raise ValueError("A failed record has no scores.")
+        return
+    if record["error"] is not None:
+        raise ValueError(f"A done record has error=None, got {record['error']!r}.")
+    if not isinstance(scores, Mapping) or not scores:
+        raise ValueError(f"scores must map each metric to the scores of its subjects, got {scores!r}.")
+    for metric, part in scores.items():
+        right = isinstance(part, Mapping) and part and all(isinstance(who, str) for who in part)
+        if not right or not all(map(_is_finite, part.values())):
+            raise ValueError(
+                f"scores[{metric!r}] must map one subject or more to a finite number, got {part!r}; leave subjects "
+                "out for whom the metric is not defined."
+            )
+
+
+def _is_finite(value: object) -> bool:
+    """Tell if a value is a finite number."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_text(name: str, value: object) -> None:
+    """Raise unless a value is a text that says something."""
+    if not isinstance(value, str) or not value:
+        raise TypeError(f"{name} must be a text that is not empty, got {value!r}.")
+
+
+def _check_not_done(record: Mapping[str, object], records: Mapping[Key, Mapping[str, object]]) -> None:
+    """Raise if there are scores of the cell, which must not be replaced by others."""
+    cell = cell_of(record)
+    if records.get(cell.key, {}).get("status") == "done":
+        raise ValueError(f"The cell {cell} is done already; its first scores count. Ask `finished` before it runs.")
+
+
+def _new_header(plan: Mapping[str, object], split_hashes: Mapping[str, str]) -> dict[str, object]:
+    """What the first line says; `format` comes first, so that even a torn one can be recognised."""
+    header = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "package_version": _package_version(),
+        "plan": dict(plan),
+        "split_hashes": dict(split_hashes),
+    }
+    try:
+        header = json.loads(json.dumps(header, allow_nan=False))  # tuples become lists, as they come back
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"plan and split_hashes must be what JSON can hold: {error}.") from error
+    return {**header, "plan_hash": json_hash(header["plan"])}
+
+
+def _package_version() -> str:
+    """The version of this package."""
+    from mne_specmoe import __version__
+
+    return __version__
+
+
+def _parsed(path: Path, content: bytes) -> tuple[dict[str, object], dict[Key, Record]]:
+    """Header and records, the last of each cell, of all whole lines."""
+    first, *lines = content.split(b"\n")[:-1] or [b""]  # what follows the last line break is torn
+    header = _parsed_header(path, first)
+    records: dict[Key, Record] = {}
+    for number, line in enumerate(lines, start=2):
+        try:
+            record = json.loads(line)
+            _check_record(record, header)
+            _check_not_done(record, records)
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"Line {number} of {path} is damaged: {error} Repair it, or remove it and run its cell again."
+            ) from error
+        key = cell_of(record).key
+        records.pop(key, None)  # so that the order is that of writing
+        records[key] = record
+    return header, records
+
+
+def _parsed_header(path: Path, line: bytes) -> dict[str, object]:
+    """The first line, checked."""
+    try:
+        header = json.loads(line)
+        ours = header["format"] == FORMAT
+    except (ValueError, TypeError, KeyError):
+        ours = False
+    if not ours:
+        raise ValueError(f"Line 1 of {path} is no header of {FORMAT}; choose another file, this one stays as it is.")
+    if header.get("format_version") != FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format version {header.get('format_version')!r}, this package reads {FORMAT_VERSION}; use "
+            "the package that wrote it, or begin another file."
+        )
+    whole = isinstance(header.get("split_hashes"), dict) and "package_version" in header
+    if not whole or header.get("plan_hash") != json_hash(header.get("plan")):
+        raise ValueError(f"Line 1 of {path} is damaged: its plan does not have the hash that it states.")
+    return header
+
+
+def _check_same_plan(path: Path, before: Mapping[str, object], now: Mapping[str, object]) -> None:
+    """Raise, with each difference, unless two headers ask for the same."""
+    differences = [part for name in ("plan", "split_hashes") for part in _differences(before[name], now[name], name)]
+    if differences:
+        raise ValueError(
+            f"{path} has results of something else: {'; '.join(differences)}. Go on with its own plan, or begin "
+            "another file."
+        )
+
+
+def _differences(before: object, now: object, name: str) -> Iterator[str]:
+    """What differs, one phrase each."""
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        if before != now:
+            yield f"{name} was {before!r}, now {now!r}"
+        return
+    for key in sorted({*before, *now}):
+        if key not in before:
+            yield f"{name}.{key} is new"
+        elif key not in now:
+            yield f"{name}.{key} is missing now"
+        else:
+            yield from _differences(before[key], now[key], f"{name}.{key}")
+
+
+def _line(record: Mapping[str, object]) -> bytes:
+    """A record as it stands in the file: ASCII, so that no text in it can end the line."""
+    try:
+        return json.dumps(record, allow_nan=False).encode("ascii") + b"\n"
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"The record must be what JSON can hold: {error}.") from error
+
+
+@contextmanager
+def _locked(path: Path, *, create: bool = False) -> Iterator[int]:
+    """Open a file for this process alone; the lock goes with the process, also where that is killed."""
+    flags = os.O_RDWR | (os.O_CREAT if create else 0) | getattr(os, "O_BINARY", 0)
+    file = os.open(path, flags, 0o666)
+    try:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        else:
+            os.lseek(file, _FAR_OFF, os.SEEK_SET)
+            msvcrt.locking(file, msvcrt.LK_LOCK, 1)
+        yield file
+    finally:
+        os.close(file)  # and unlock
+
+
+def _content(file: int) -> bytes:
+    """All bytes of an open file."""
+    os.lseek(file, 0, os.SEEK_SET)
+    with os.fdopen(os.dup(file), "rb") as reader:
+        return reader.read()
+
+
+def _replace_tail(file: int, start: int, tail: bytes) -> None:
+    """Put bytes in the place of all that begins at `start`, and force them to disk; all of them or none."""
+    try:
+        os.ftruncate(file, start)
+        os.lseek(file, start, os.SEEK_SET)
+        rest = tail
+        while rest:  # a full disk can take a part
+            rest = rest[os.write(file, rest) :]
+        os.fsync(file)
+    except BaseException:
+        os.ftruncate(file, start)
+        raise
+
+
+def _flush_folder(folder: Path) -> None:
+    """Force the name of a new file to disk."""
+    if os.name != "posix":  # Windows cannot open folders
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
