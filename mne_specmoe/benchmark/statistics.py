@@ -370,7 +370,8 @@ def four_gates(
 
     A gate for which a score is missing, also of one subject, is not evaluated, and so not passed. An estimator
     without scores still counts in the correction for the number of estimators. Nothing is corrected for the number
-    of tasks.
+    of tasks. The second gate can only be passed if 2^n is 40 or more times the number of estimators, where n is that
+    of the subjects: 6 for one estimator, 9 for ten.
 
     Parameters
     ----------
