@@ -5,10 +5,12 @@ import json
 import math
 import numbers
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import numpy as np
 
 from mne_specmoe._validation import check_number, check_option, listed
 
@@ -158,6 +160,41 @@ def failed_record(
 def cell_of(record: Mapping[str, object]) -> Cell:
     """Return the cell that a record belongs to."""
     return Cell(record["task"], record["estimator"], record["fold"], record["seed"])
+
+
+def subject_means(records: Iterable[Record], cells: Iterable[Cell], metric: str) -> dict[str, float] | None:
+    """Average each subject's scores over seeds, as comparisons of estimators need them.
+
+    Parameters
+    ----------
+    records : iterable of dict
+        Of any cells.
+    cells : iterable of Cell
+        All folds and seeds that were planned of one estimator on one task.
+    metric : str
+        Which score.
+
+    Returns
+    -------
+    means : dict of str to float | None
+        Subject → mean over the cells that tested it; None if a cell failed or was not run, since a mean of those that
+        went well could flatter.
+
+    Raises
+    ------
+    ValueError
+        If a cell that is done has no such metric.
+    """
+    found = {cell_of(r).key: r["scores"] for r in records if r["status"] == "done"}
+    cells = list(cells)
+    if not cells or any(cell.key not in found for cell in cells):
+        return None
+    scores: dict[str, list[float]] = {}
+    for cell in cells:
+        check_option("metric", metric, list(found[cell.key]))
+        for subject, score in found[cell.key][metric].items():
+            scores.setdefault(subject, []).append(score)
+    return {subject: float(np.mean(part)) for subject, part in scores.items()}
 
 
 def json_hash(value: object) -> str:

@@ -20,6 +20,7 @@ from mne_specmoe.benchmark.results import (
     done_record,
     failed_record,
     json_hash,
+    subject_means,
 )
 
 PLAN = {"tasks": ["rest"], "estimators": ["specmoe", "riemann"], "seeds": (0, 1), "budget": {"max_epochs": 100}}
@@ -306,6 +307,17 @@ def test_a_cell_takes_numpys_integers(path):
     assert cell == Cell("rest", "specmoe", 1, 0)
     opened(path).append({**record(), "fold": cell.fold, "seed": cell.seed})
     assert ResultsFile(path).finished() == {cell.key}
+
+
+def test_scores_of_subjects_are_means_over_seeds_and_missing_if_a_cell_is():
+    records = [record(0, seed=0, score=0.6), record(0, seed=1, score=0.8), failure(1), record(0, estimator="other")]
+    cells = [Cell("rest", "specmoe", 0, seed) for seed in range(2)]
+    assert subject_means(records, cells, "balanced_accuracy") == pytest.approx({"s1": 0.7, "s2": 0.5})
+    for missing in (Cell("rest", "specmoe", 1, 0), Cell("rest", "specmoe", 0, 2)):  # failed, not run
+        assert subject_means(records, [*cells, missing], "balanced_accuracy") is None
+    assert subject_means(records, [], "balanced_accuracy") is None
+    with pytest.raises(ValueError, match="metric='auc' is not known; allowed: 'balanced_accuracy'"):
+        subject_means(records, cells, "auc")
 
 
 def test_hashes_depend_on_values_not_on_the_order_of_keys():

@@ -204,6 +204,7 @@ def test_subjects_are_paired_by_name_not_by_place():
     first, second = experiment.scores(USEFUL), experiment.scores(CLASSICAL)
     shuffled = dict(reversed(second.items()))
     assert paired_difference(first, shuffled) == paired_difference(first, second)
+    assert paired_difference(dict(reversed(first.items())), second) == paired_difference(first, second)
     differences = [first[subject] - second[subject] for subject in first]
     assert paired_difference(first, second).interval == bootstrap(differences)
     assert paired_difference(second, first).interval.mean == pytest.approx(-np.mean(differences))
