@@ -242,6 +242,8 @@ class ResultsFile:
         self.path = Path(path)
         self.notes: list[str] = []
         self._header: dict[str, object] | None = None
+        self._records: dict[Key, Record] = {}
+        self._n_lines, self._n_bytes = 0, 0  # that were read already
 
     def open(self, plan: Mapping[str, object], split_hashes: Mapping[str, str]) -> None:
         """Begin the file, or go on with it if it is of the same plan and splits.
@@ -262,15 +264,20 @@ class ResultsFile:
         header = _new_header(plan, split_hashes)
         with _locked(self.path, create=True) as file:
             content = _content(file)
-            torn_header = b"\n" not in content and _BEGINNING[: len(content)] == content[: len(_BEGINNING)]
-            if torn_header:  # or empty: nothing can be lost
-                _replace_tail(file, 0, _line(header))
-            else:
-                _check_same_plan(self.path, _parsed(self.path, content)[0], header)
-                self._cut_torn_line(file, content)
-        if torn_header:
-            _flush_folder(self.path.parent)
-        self._header = self._note_version(header if torn_header else self.header())
+            is_new = b"\n" not in content and _BEGINNING[: len(content)] == content[: len(_BEGINNING)]
+            if is_new:  # empty, or a torn header: nothing can be lost
+                content = _line(header)
+                _replace_tail(file, 0, content)
+                _flush_folder(self.path.parent)
+            first = content.split(b"\n")[0]
+            before = _parsed_header(self.path, first)
+            _check_same_plan(self.path, before, header)
+            self._header, self._records, self._n_lines, self._n_bytes = before, {}, 1, len(first) + 1
+            self._catch_up(file)
+        if before["package_version"] != header["package_version"]:
+            self.notes.append(
+                f"{self.path} was begun by version {before['package_version']}, this is {header['package_version']}."
+            )
 
     def append(self, record: Mapping[str, object]) -> None:
         """Write one record.
@@ -291,11 +298,9 @@ class ResultsFile:
         _check_record(record, self._header)
         line = _line(record)
         with _locked(self.path) as file:
-            content = _content(file)
-            _, records = _parsed(self.path, content)
-            _check_not_done(record, records)
-            end = self._cut_torn_line(file, content)
-            _replace_tail(file, end, line)
+            self._catch_up(file)
+            _check_not_done(record, self._records)
+            _replace_tail(file, self._n_bytes, line)
 
     def header(self) -> dict[str, object]:
         """Read what was planned: ``plan``, ``plan_hash``, ``split_hashes``, ``package_version``, ``format_version``."""
@@ -331,22 +336,20 @@ class ResultsFile:
         """
         return {cell_of(r).key for r in self.records() if not retry_failed or r["status"] == "done"}
 
-    def _cut_torn_line(self, file: int, content: bytes) -> int:
-        """Cut off what follows the last whole line; return the length of what is left."""
-        end = content.rfind(b"\n") + 1
-        if end < len(content):
-            _replace_tail(file, end, b"")
+    def _catch_up(self, file: int) -> None:
+        """Read the lines that were written since, also by other processes, and cut a torn one off."""
+        if os.fstat(file).st_size < self._n_bytes:
+            raise ValueError(f"{self.path} is shorter than it was; look after its content, then open it again.")
+        *lines, torn = _content(file, self._n_bytes).split(b"\n")
+        _add_records(self._records, self.path, lines, self._header, after=self._n_lines)
+        self._n_lines += len(lines)
+        self._n_bytes += sum(len(line) + 1 for line in lines)
+        if torn:
+            _replace_tail(file, self._n_bytes, b"")
             self.notes.append(
-                f"The last line of {self.path} was not written to its end ({len(content) - end} bytes) and was cut "
-                "off; its cell runs again."
+                f"The last line of {self.path} was not written to its end ({len(torn)} bytes) and was cut off; its "
+                "cell runs again."
             )
-        return end
-
-    def _note_version(self, header: dict[str, object]) -> dict[str, object]:
-        """Note whether another version of the package began the file; pass the header on."""
-        if header["package_version"] != (version := _package_version()):
-            self.notes.append(f"{self.path} was begun by version {header['package_version']}, this is {version}.")
-        return header
 
 
 def _record(
@@ -462,9 +465,16 @@ def _package_version() -> str:
 def _parsed(path: Path, content: bytes) -> tuple[dict[str, object], dict[Key, Record]]:
     """Header and records, the last of each cell, of all whole lines."""
     first, *lines = content.split(b"\n")[:-1] or [b""]  # what follows the last line break is torn
-    header = _parsed_header(path, first)
-    records: dict[Key, Record] = {}
-    for number, line in enumerate(lines, start=2):
+    header, records = _parsed_header(path, first), {}
+    _add_records(records, path, lines, header, after=1)
+    return header, records
+
+
+def _add_records(
+    records: dict[Key, Record], path: Path, lines: Iterable[bytes], header: Mapping[str, object], *, after: int
+) -> None:
+    """Add those of lines that follow so many others."""
+    for number, line in enumerate(lines, start=after + 1):
         try:
             record = json.loads(line)
             _check_record(record, header)
@@ -476,7 +486,6 @@ def _parsed(path: Path, content: bytes) -> tuple[dict[str, object], dict[Key, Re
         key = cell_of(record).key
         records.pop(key, None)  # so that the order is that of writing
         records[key] = record
-    return header, records
 
 
 def _parsed_header(path: Path, line: bytes) -> dict[str, object]:
@@ -548,10 +557,10 @@ def _locked(path: Path, *, create: bool = False) -> Iterator[int]:
         os.close(file)  # and unlock
 
 
-def _content(file: int) -> bytes:
-    """All bytes of an open file."""
-    os.lseek(file, 0, os.SEEK_SET)
+def _content(file: int, start: int = 0) -> bytes:
+    """All bytes of an open file from `start` on."""
     with os.fdopen(os.dup(file), "rb") as reader:
+        reader.seek(start)
         return reader.read()
 
 

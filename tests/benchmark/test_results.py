@@ -254,7 +254,7 @@ def test_a_damaged_line_in_the_middle_is_named_and_nothing_is_changed(path, old,
     assert old in lines[2]
     path.write_bytes(b"".join([*lines[:2], lines[2].replace(old, new, 1), lines[3]]))
     damaged = path.read_bytes()
-    for attempt in (ResultsFile(path).records, lambda: opened(path), lambda: results.append(record(3))):
+    for attempt in (ResultsFile(path).records, lambda: opened(path)):
         with pytest.raises(ValueError, match="Line 3 of .*results.jsonl is damaged"):
             attempt()
     assert path.read_bytes() == damaged
@@ -278,6 +278,27 @@ def test_refuses_a_record_that_could_not_be_read_again(path, change, error, mess
     with pytest.raises(error, match=message):
         results.append({**record(0), **change})
     assert path.read_bytes() == before
+
+
+def test_a_damaged_line_of_another_process_is_named_before_the_next_is_written(path):
+    results = opened(path)
+    results.append(record(0))
+    with path.open("ab") as file:
+        file.write(b"[]\n")
+    damaged = path.read_bytes()
+    with pytest.raises(ValueError, match="Line 3 of .*results.jsonl is damaged"):
+        results.append(record(1))
+    assert path.read_bytes() == damaged
+
+
+def test_a_file_that_shrank_under_way_is_left_alone(path):
+    results = opened(path)
+    results.append(record(0))
+    results.append(record(1))
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    with pytest.raises(ValueError, match="shorter than it was"):
+        results.append(record(2))
+    assert path.read_bytes().count(b"\n") == 1
 
 
 def test_refuses_to_write_before_the_plan_is_checked(path):
