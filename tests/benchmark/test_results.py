@@ -283,11 +283,12 @@ def test_refuses_a_record_that_could_not_be_read_again(path, change, error, mess
 def test_a_damaged_line_of_another_process_is_named_before_the_next_is_written(path):
     results = opened(path)
     results.append(record(0))
+    results.append(record(1))
     with path.open("ab") as file:
         file.write(b"[]\n")
     damaged = path.read_bytes()
-    with pytest.raises(ValueError, match="Line 3 of .*results.jsonl is damaged"):
-        results.append(record(1))
+    with pytest.raises(ValueError, match="Line 4 of .*results.jsonl is damaged"):
+        results.append(record(2))
     assert path.read_bytes() == damaged
 
 
