@@ -16,8 +16,8 @@ UNKNOWN = "unknown"
 
 _BATCH = 256  # windows at a time
 _N_PROJECTIONS = 16
-_CLOSE = 0.05  # between projections of windows that are worth comparing
-_SAME = 1e-5  # 1 - correlation, below which two signals are one; noise of 0.4 % is above
+_CLOSE = 0.1  # between projections of windows that are worth comparing
+_SAME = 1e-4  # 1 - correlation, below which two signals are one: noise of 1.4 %, as of another rounding
 
 _STARTER_SAW = {
     "eegmat": frozenset(f"Subject{number:02d}" for number in range(24)),
