@@ -10,7 +10,7 @@ from mne_specmoe.assembly import sha256
 from mne_specmoe.checkpoint import is_ours, read_header, weights_path
 from mne_specmoe.data.corpus import Corpus
 from mne_specmoe.loaders.brainrvq import load_tokenizer
-from mne_specmoe.models.brainrvq.channels import channel_rows
+from mne_specmoe.models.brainrvq.channels import ALIASES, channel_rows
 from mne_specmoe.models.brainrvq.masking import PATCH_LENGTH, PatchMask, PatchMaskConfig
 from mne_specmoe.models.brainrvq.network import MAX_PATCHES
 from mne_specmoe.models.brainrvq.objective import CodePredictionObjective, TokenizerObjective
@@ -22,7 +22,6 @@ from mne_specmoe.training import Housekeeping, TrainingConfig
 TOKENIZER_WEIGHTS, WEIGHTS = "tokenizer.safetensors", "brainrvq.safetensors"
 """Files in the folders of finished runs."""
 
-ALIASES = ("10-20", "none")
 _COMMON = {"final_lr": 1e-5, "max_grad_norm": None, "accumulation": 1}
 TOKENIZER_RECIPE = Recipe(
     n_epochs=20,

@@ -190,10 +190,10 @@ class CodePredictionObjective(nn.Module):
         with torch.no_grad(), torch.autocast(patches.device.type, enabled=False):
             codes = tokenizer.encode(patches.flatten(2).float(), rows)
         mask = self.mask(patches, batch.seeds, progress=progress)
-        if self.training:
-            ways = {"teacher_forced": self.network(patches, rows, mask, codes)}
-        else:
-            ways = _both_ways(self.network, patches, rows, mask, codes)
+        features = self.network.hidden_features(patches, rows, mask)
+        ways = {"teacher_forced": self.network.predict(features, mask, codes)}
+        if not self.training:
+            ways["free_running"] = self.network.predict(features, mask)
         terms = {}
         for way, predictions in ways.items():  # the last one's loss is returned
             loss, parts = code_losses(predictions, codes, mask)
@@ -203,18 +203,6 @@ class CodePredictionObjective(nn.Module):
     def spared_decay(self) -> set[str]:
         """Names of biases, gains and embeddings of places, which get no weight decay."""
         return _biases_and_places(self)
-
-
-def _both_ways(network: BrainRVQ, patches: Tensor, rows: Tensor, mask: Tensor, codes: Codes) -> dict[str, Predictions]:
-    """Predictions with teacher forcing and free-running ones, from the same features."""
-    found = {"teacher_forced": {}, "free_running": {}}
-    for hidden, suffix in ((mask, ""), (~mask, "_rest")):
-        tokens = network.encoder(patches, rows, mask=hidden, mask_token=network.mask_token)[:, 1:]
-        for predict, domain in ((network.predict_time, "time"), (network.predict_frequency, "frequency")):
-            true = getattr(codes, domain).flatten(2)[:, hidden]
-            found["teacher_forced"][domain + suffix] = predict(tokens[hidden], true)
-            found["free_running"][domain + suffix] = predict(tokens[hidden])
-    return {way: Predictions(**parts) for way, parts in found.items()}
 
 
 def code_losses(predictions: Predictions, codes: Codes, mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

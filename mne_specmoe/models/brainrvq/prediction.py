@@ -162,12 +162,22 @@ class BrainRVQ(nn.Module):
         -------
         predictions : Predictions
         """
+        return self.predict(self.hidden_features(patches, rows, mask), mask, codes)
+
+    def hidden_features(self, patches: Tensor, rows: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (n_hidden, 200) of what each of the two passes hides; parameters as for `forward`."""
+        passes = (
+            self.encoder(patches, rows, mask=hidden, mask_token=self.mask_token)[:, 1:][hidden]
+            for hidden in (mask, ~mask)
+        )
+        return tuple(passes)
+
+    def predict(self, features: tuple[Tensor, Tensor], mask: Tensor, codes: Codes | None = None) -> Predictions:
+        """Predict from `hidden_features`; mask and codes as for `forward`."""
         predictions = []
-        for hidden in (mask, ~mask):
-            tokens = self.encoder(patches, rows, mask=hidden, mask_token=self.mask_token)[:, 1:]
-            features = tokens[hidden]
+        for part, hidden in zip(features, (mask, ~mask), strict=True):
             for predict, domain in ((self.predict_time, "time"), (self.predict_frequency, "frequency")):
                 true = None if codes is None else getattr(codes, domain).flatten(2)[:, hidden]
-                predictions.append(predict(features, true))
+                predictions.append(predict(part, true))
         time, frequency, time_rest, frequency_rest = predictions
         return Predictions(time, time_rest, frequency, frequency_rest)
