@@ -41,12 +41,15 @@ LAYERS = (
     ("pretraining.runs", "estimators._base"),
     ("pretraining.specmoe", "pretraining.brainrvq"),
     ("estimators.specmoe", "estimators.brainrvq", "viz"),
-    ("features", "benchmark.peers", "benchmark.results", "benchmark.task_data"),
+    ("features", "benchmark.results", "benchmark.task_data"),
     ("benchmark.splits", "benchmark.plain", "benchmark.recordings", "benchmark.intervals", "benchmark.gauges"),
     ("benchmark.brainrvq_plain", "benchmark.sizes", "benchmark.statistics"),
     ("benchmark.folds", "benchmark.fingerprints", "benchmark.leakage", "benchmark.readers"),
     ("benchmark.speed_parts", "benchmark.brainrvq_parts", "benchmark.rebuilding", "benchmark.probe"),
-    ("benchmark.tasks",),
+    ("benchmark.tasks", "benchmark.recipes.recipe"),
+    ("benchmark.recipes.registry",),
+    ("benchmark.scoring", "benchmark.entries"),
+    ("benchmark.peers", "benchmark.ours"),
     ("benchmark.run", "benchmark.gates", "benchmark.codes"),
     ("benchmark.speed", "benchmark.starter", "benchmark.starter_brainrvq"),
     ("cli",),
@@ -55,7 +58,7 @@ LEVELS = {module: level for level, line in enumerate(LAYERS) for module in line}
 
 # Third-party package -> the only modules that import it; "data." stands for the whole folder.
 DOORS = {
-    "mne": ("data.", "viz", "benchmark.recordings"),
+    "mne": ("data.", "viz", "benchmark.recordings", "benchmark.recipes."),
     "mne_bids": ("data.",),
     "skorch": ("estimators._training",),
     "safetensors": ("checkpoint",),

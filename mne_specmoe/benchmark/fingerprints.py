@@ -19,7 +19,7 @@ class Fingerprint:
     n_subjects : int
         Number of subjects.
     n_windows : tuple of int
-        Number of windows of each class, in order of classes.
+        Number of windows of each class, in order of classes; of a regression, of all.
     windows : str
         SHA-256 over the sorted (fold, recording, start, label, part) of all windows.
     signals : str
@@ -37,7 +37,7 @@ def fingerprint(data: TaskData, split: Split) -> Fingerprint:
     """Take the fingerprint of data and split."""
     return Fingerprint(
         n_subjects=len(set(data.subjects.tolist())),
-        n_windows=tuple(int((data.y == label).sum()) for label in range(len(data.classes))),
+        n_windows=tuple(int((data.y == label).sum()) for label in range(len(data.classes))) or (len(data),),
         windows=_hash(f"{line}" for line in _lines(data, split)),
         signals=_hash(f"{name}\t{digest}" for name, digest in data.digests.items()),
     )
@@ -74,7 +74,7 @@ def _differences(frozen: Fingerprint, found: Fingerprint, classes: tuple[str, ..
     said = []
     if found.n_subjects != frozen.n_subjects:
         said.append(_more_or_fewer("subjects", frozen.n_subjects, found.n_subjects))
-    for label, before, now in zip(classes, frozen.n_windows, found.n_windows, strict=True):
+    for label, before, now in zip(classes or ("any kind",), frozen.n_windows, found.n_windows, strict=True):
         if before != now:
             said.append(_more_or_fewer(f"windows of {label!r}", before, now))
     if not said and found.windows != frozen.windows:

@@ -55,15 +55,35 @@ def check_split(data: TaskData, split: Split) -> None:
         split's gap, or if a window occurs in two parts, exactly or with another gain, sign or offset of its channels.
         The message names the culprits. Repeated windows that were also shifted in time or filtered are not found.
     """
-    _check_labels(data)
+    check_labels(data, split)
     twins = _twins(data.X)
     for fold in split.folds:
-        _check_places(data, fold)
-        _check_classes(data, fold)
         _check_whole(data, split, fold)
         part_of = _part_of(data, fold)
         _check_time(data, split, fold.name, part_of)
         _check_twins(data, twins, fold.name, part_of)
+
+
+def check_labels(data: TaskData, split: Split) -> None:
+    """Raise for what makes a split unusable even where leaks are known: see `check_split`.
+
+    Parameters
+    ----------
+    data : TaskData
+        The windows.
+    split : Split
+        Their folds.
+
+    Raises
+    ------
+    ValueError
+        If a label is not among the classes (for a regression: not finite), a part is empty, a window is in two parts,
+        or a class is missing from training.
+    """
+    _check_labels(data)
+    for fold in split.folds:
+        _check_places(data, fold)
+        _check_classes(data, fold)
 
 
 def overlap(task: TaskLike, header_training: Mapping | None) -> tuple[str, ...]:
@@ -98,7 +118,11 @@ def _registries(training: Mapping) -> Iterable[Mapping[str, frozenset[str]] | No
 
 
 def _check_labels(data: TaskData) -> None:
-    """Raise for labels that are no places in the classes."""
+    """Raise for labels that are no places in the classes, or no numbers where there are none."""
+    if not data.classes:
+        if not np.isfinite(data.y).all():
+            raise ValueError(f"The target of {data.where(np.flatnonzero(~np.isfinite(data.y))[0])} is not finite.")
+        return
     wrong = np.flatnonzero((data.y < 0) | (data.y >= len(data.classes)))
     if len(wrong):
         labels = sorted(set(data.y[wrong].tolist()))

@@ -47,7 +47,7 @@ class Stretch(NamedTuple):
     starts : ndarray of int, shape (n_windows,)
         First samples.
     labels : ndarray of int, shape (n_windows,)
-        Places in the task's classes.
+        Places in the task's classes, or numbers for a regression.
     """
 
     subject: str
@@ -147,7 +147,7 @@ def read_eegbci(files: Mapping[str, Sequence[Path]], request: Request) -> TaskDa
     """Read imagined movements of EEGMMIDB: average reference, then filters, then windows from the cue on."""
     paths = [path for each in files.values() for path in each]
     digests = {path.stem: sha256(path.read_bytes()).hexdigest() for path in paths}
-    return _gather((_imagery_run(path, request) for path in paths), request, request.prepare.channels, digests)
+    return gather((_imagery_run(path, request) for path in paths), request, request.prepare.channels, digests)
 
 
 def _read_stored(files: Mapping[str, Sequence[Path]], request: Request, read: _StoredReader) -> TaskData:
@@ -163,13 +163,29 @@ def _read_stored(files: Mapping[str, Sequence[Path]], request: Request, read: _S
                 f"{recording.path} has the channels {recording.ch_names()}, but all of the data set must have "
                 f"{ch_names}, in this order."
             )
-    return _gather((each for recording in recordings for each in read(recording, request)), request, ch_names, digests)
+    return gather((each for recording in recordings for each in read(recording, request)), request, ch_names, digests)
 
 
-def _gather(
+def gather(
     stretches: Iterable[Stretch], request: Request, ch_names: Sequence[str], digests: Mapping[str, str]
 ) -> TaskData:
-    """Cut all windows and put them together."""
+    """Cut all windows and put them together.
+
+    Parameters
+    ----------
+    stretches : iterable of Stretch
+        Recordings, one or more.
+    request : Request
+        Classes and length of windows.
+    ch_names : sequence of str
+        Names of the channels of all.
+    digests : mapping of str to str
+        File → SHA-256 of what it stores.
+
+    Returns
+    -------
+    data : TaskData
+    """
     X, y, starts, names = [], [], [], []
     for each in stretches:
         X.append(_cut(each, request.n_times))
@@ -179,7 +195,7 @@ def _gather(
     subjects, sessions, recordings = np.array(names).T
     data = TaskData(
         X=np.concatenate(X),
-        y=np.concatenate(y).astype(int),
+        y=np.concatenate(y).astype(int if request.classes else float),
         subjects=subjects,
         sessions=sessions,
         recordings=recordings,

@@ -16,8 +16,8 @@ class TaskData:
     ----------
     X : ndarray of float32, shape (n_windows, n_channels, n_times)
         Signals in volts.
-    y : ndarray of int, shape (n_windows,)
-        Places in `classes`.
+    y : ndarray of int or float, shape (n_windows,)
+        Places in `classes`; for a regression, which has no classes, numbers.
     subjects, sessions, recordings : ndarray of str, shape (n_windows,)
         Whose window it is, when it was recorded, and the uninterrupted recording that it was cut from.
     starts : ndarray of int, shape (n_windows,)
@@ -25,7 +25,7 @@ class TaskData:
     sfreq : float
         Sampling rate in Hz.
     ch_names, classes : tuple of str
-        Names of channels and labels.
+        Names of channels and labels; no classes for a regression.
     digests : mapping of str to str
         File → SHA-256 of what it stores, before any filter.
 
