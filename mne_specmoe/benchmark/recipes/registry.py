@@ -1,0 +1,10 @@
+"""All recipes by name."""
+
+from collections.abc import Mapping
+
+from mne_specmoe.benchmark.recipes.recipe import Recipe
+
+_ALL: tuple[Recipe, ...] = ()
+
+RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in _ALL}
+"""The tasks of the papers on data sets in their original layouts, under each protocol."""
