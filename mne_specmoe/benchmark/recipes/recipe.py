@@ -1,4 +1,4 @@
-"""What a recipe is: a task whose files come as their authors distribute them, under a published protocol or a clean one."""
+"""What a recipe is: a task on files as their authors distribute them, under a published protocol or a clean one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
