@@ -48,9 +48,12 @@ LAYERS = (
     ("benchmark.speed_parts", "benchmark.brainrvq_parts", "benchmark.rebuilding", "benchmark.probe"),
     ("benchmark.tasks", "benchmark.recipes.recipe"),
     ("benchmark.recipes.registry",),
-    ("benchmark.scoring", "benchmark.entries"),
+    ("benchmark.scoring",),
+    ("benchmark.entries",),
+    ("benchmark.networks", "benchmark.features"),
     ("benchmark.peers", "benchmark.ours"),
-    ("benchmark.run", "benchmark.gates", "benchmark.codes"),
+    ("benchmark.run", "benchmark.gates", "benchmark.codes", "benchmark.report_tables", "benchmark.report_figures"),
+    ("benchmark.report",),
     ("benchmark.speed", "benchmark.starter", "benchmark.starter_brainrvq"),
     ("cli",),
 )
@@ -58,11 +61,11 @@ LEVELS = {module: level for level, line in enumerate(LAYERS) for module in line}
 
 # Third-party package -> the only modules that import it; "data." stands for the whole folder.
 DOORS = {
-    "mne": ("data.", "viz", "benchmark.recordings", "benchmark.recipes."),
+    "mne": ("data.", "viz", "benchmark.recordings", "benchmark.recipes.", "benchmark.peers"),
     "mne_bids": ("data.",),
-    "skorch": ("estimators._training",),
+    "skorch": ("estimators._training", "benchmark.networks"),  # there, under braindecode's estimators
     "safetensors": ("checkpoint",),
-    "matplotlib": ("viz",),
+    "matplotlib": ("viz", "benchmark.report_figures"),
     "braindecode": ("benchmark.",),
     "moabb": ("benchmark.",),
     "pyriemann": ("benchmark.",),

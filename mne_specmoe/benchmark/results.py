@@ -5,7 +5,7 @@ import json
 import math
 import numbers
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,8 +29,8 @@ Key = tuple[str, str, int, int]
 
 _BEGINNING = f'{{"format": "{FORMAT}", '.encode()
 _FIELDS = {
-    "task", "estimator", "fold", "seed", "status", "error", "scores", "selection", "seconds", "peak_memory_mib",
-    "versions", "parameter_hash", "weights_hash", "split_hash", "overlap",
+    "task", "estimator", "fold", "seed", "status", "error", "scores", "pooled", "confusion", "selection", "seconds",
+    "peak_memory_mib", "n_parameters", "versions", "parameter_hash", "weights_hash", "split_hash", "overlap", "seen",
 }  # fmt: skip
 _LONGEST_ERROR = 500  # characters
 _FAR_OFF = 2**62  # the byte that Windows locks: no file is so long
@@ -89,6 +89,8 @@ class Circumstances:
         Of the task's split into folds.
     overlap : bool | None
         Whether the weights were pretrained on recordings of the task; None where nobody knows.
+    seen : tuple of str
+        Subjects of the test part that the weights were pretrained on.
     """
 
     versions: Mapping[str, str]
@@ -96,6 +98,7 @@ class Circumstances:
     weights_hash: str | None
     split_hash: str
     overlap: bool | None
+    seen: tuple[str, ...] = ()
 
 
 def done_record(
@@ -106,6 +109,9 @@ def done_record(
     selection: Mapping[str, object],
     seconds: float,
     peak_memory_mib: float | None,
+    pooled: Mapping[str, float] | None = None,
+    confusion: Mapping[str, Sequence[Sequence[int]]] | None = None,
+    n_parameters: int | None = None,
 ) -> Record:
     """Record a cell that has scores.
 
@@ -123,13 +129,27 @@ def done_record(
         Time that the cell took.
     peak_memory_mib : float | None
         Most memory in use, in MiB; None where it was not measured.
+    pooled : mapping of str to float | None
+        Metric → score of all predictions of the test part together.
+    confusion : mapping of str to matrix | None
+        Subject → how often each class (row) was taken for each (column), so that folds can be pooled.
+    n_parameters : int | None
+        Numbers that the estimator learnt, in training or before; None where that says nothing.
 
     Returns
     -------
     record : dict
     """
     plain = {metric: {str(who): float(score) for who, score in part.items()} for metric, part in scores.items()}
-    return _record(cell, circumstances, "done", None, plain, dict(selection), seconds, peak_memory_mib)
+    counts = {str(who): [[int(n) for n in row] for row in matrix] for who, matrix in (confusion or {}).items()}
+    return {
+        **_record(cell, circumstances, "done", seconds, peak_memory_mib),
+        "scores": plain,
+        "pooled": {metric: float(score) for metric, score in (pooled or {}).items()},
+        "confusion": counts,
+        "selection": dict(selection),
+        "n_parameters": n_parameters,
+    }
 
 
 def failed_record(
@@ -154,7 +174,7 @@ def failed_record(
     record : dict
     """
     message = " ".join(f"{type(error).__name__}: {error}".split())
-    return _record(cell, circumstances, "failed", message[:_LONGEST_ERROR], {}, {}, seconds, peak_memory_mib)
+    return {**_record(cell, circumstances, "failed", seconds, peak_memory_mib), "error": message[:_LONGEST_ERROR]}
 
 
 def cell_of(record: Mapping[str, object]) -> Cell:
@@ -353,26 +373,23 @@ class ResultsFile:
 
 
 def _record(
-    cell: Cell,
-    circumstances: Circumstances,
-    status: str,
-    error: str | None,
-    scores: dict,
-    selection: dict,
-    seconds: float,
-    peak_memory_mib: float | None,
+    cell: Cell, circumstances: Circumstances, status: str, seconds: float, peak_memory_mib: float | None
 ) -> Record:
-    """All fields of a record."""
+    """All fields of a record, without an outcome."""
     return {
         **asdict(cell),
         "status": status,
-        "error": error,
-        "scores": scores,
-        "selection": selection,
+        "error": None,
+        "scores": {},
+        "pooled": {},
+        "confusion": {},
+        "selection": {},
         "seconds": float(seconds),
         "peak_memory_mib": None if peak_memory_mib is None else float(peak_memory_mib),
+        "n_parameters": None,
         **asdict(circumstances),
         "versions": dict(circumstances.versions),
+        "seen": list(circumstances.seen),
     }
 
 
@@ -392,7 +409,7 @@ def _check_record(record: Mapping[str, object], header: Mapping[str, object]) ->
         _check_text("weights_hash", record["weights_hash"])
     if not (record["overlap"] is None or isinstance(record["overlap"], bool)):
         raise TypeError(f"overlap must be True, False or None (not known), got {record['overlap']!r}.")
-    for name in ("selection", "versions"):
+    for name in ("selection", "versions", "confusion"):
         if not isinstance(record[name], Mapping):
             raise TypeError(f"{name} must be a mapping, got {record[name]!r}.")
     check_option("task", cell.task, list(header["split_hashes"]))
@@ -419,6 +436,8 @@ def _check_outcome(record: Mapping[str, object]) -> None:
                 f"scores[{metric!r}] must map one subject or more to a finite number, got {part!r}; leave subjects "
                 "out for whom the metric is not defined."
             )
+    if not isinstance(record["pooled"], Mapping) or not all(map(_is_finite, record["pooled"].values())):
+        raise ValueError(f"pooled must map metrics to finite numbers, got {record['pooled']!r}.")
 
 
 def _is_finite(value: object) -> bool:

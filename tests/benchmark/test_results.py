@@ -70,7 +70,8 @@ def test_a_record_says_all_that_the_report_needs():
         "task": "rest", "estimator": "specmoe", "fold": 2, "seed": 1, "status": "done", "error": None,
         "scores": {"balanced_accuracy": {"s1": 0.75, "s2": 0.5}}, "selection": {"lr": 1e-3, "n_tried": 4},
         "seconds": 1.5, "peak_memory_mib": 100.0, "versions": {"torch": "2.6"}, "parameter_hash": "pa4",
-        "weights_hash": "3e1", "split_hash": "5p1", "overlap": False,
+        "weights_hash": "3e1", "split_hash": "5p1", "overlap": False, "seen": [], "pooled": {}, "confusion": {},
+        "n_parameters": None,
     }  # fmt: skip
 
 

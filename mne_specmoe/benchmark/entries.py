@@ -1,0 +1,243 @@
+"""What takes part in the benchmark: estimators that are trained, selected on validation data, and asked to predict."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from mne_specmoe._validation import check_option
+from mne_specmoe.benchmark.scoring import Prediction, selection_score
+from mne_specmoe.benchmark.task_data import TaskData
+
+ROLES = ("pretrained", "classical", "peer", "control", "chance")
+"""Kinds of entries: weights trained on other recordings; methods without such; networks trained from their initial
+weights; a pretrained entry with something taken away; and guesses."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much every estimator may try and train; written in the results.
+
+    Attributes
+    ----------
+    name : str
+        Name of the budget.
+    n_looks : int
+        Most candidates (settings, or checkpoints of a network) that are scored on validation data.
+    max_windows : int | None
+        Most windows of a task: of more, every k-th of each recording is used. None: all.
+    n_windows : int
+        Training windows that a network sees, all passes together.
+    n_heavy_windows : int
+        The same for networks of more than two million parameters.
+    """
+
+    name: str
+    n_looks: int = 20
+    max_windows: int | None = None
+    n_windows: int = 200_000
+    n_heavy_windows: int = 200_000
+
+
+BUDGETS: Mapping[str, Budget] = {
+    "full": Budget("full"),
+    "small": Budget("small", max_windows=512, n_windows=6_000, n_heavy_windows=600),
+    "tiny": Budget("tiny", n_looks=3, max_windows=64, n_windows=64, n_heavy_windows=32),
+}
+"""Budgets by name: for a machine with a GPU, for two cores, and for tests."""
+
+
+class Setting(NamedTuple):
+    """The circumstances under which an entry is trained.
+
+    Attributes
+    ----------
+    seed : int
+        Of all that is random.
+    budget : Budget
+        How much may be tried.
+    remember : callable
+        Wraps a function so that it is not run twice with the same arguments, as ``joblib.Memory.cache`` does.
+    """
+
+    seed: int
+    budget: Budget
+    remember: Callable[[Callable], Callable]
+
+
+class Selected(NamedTuple):
+    """What an entry comes back with: trained, and chosen on validation data.
+
+    Attributes
+    ----------
+    predict : callable
+        Takes windows (`TaskData`, whose labels it must not use), returns a `Prediction`.
+    choice : dict
+        What was chosen among what, in values that JSON can hold.
+    n_parameters : int | None
+        Numbers learnt; None where that says nothing.
+    """
+
+    predict: Callable[[TaskData], Prediction]
+    choice: dict
+    n_parameters: int | None = None
+
+
+class TaskFacts(NamedTuple):
+    """What an entry may know of a task beforehand.
+
+    Attributes
+    ----------
+    name : str
+        Its name.
+    classes : tuple of str
+        Its labels; none for a regression.
+    ch_names : tuple of str
+        Channels.
+    n_times : int
+        Samples of a window.
+    sfreq : float
+        Sampling rate in Hz.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    ch_names: tuple[str, ...]
+    n_times: int
+    sfreq: float
+
+
+def suits_all(facts: TaskFacts) -> str:
+    """For entries that can do every task."""
+    return ""
+
+
+def suits_classification(facts: TaskFacts) -> str:
+    """For entries that cannot predict numbers."""
+    return "" if facts.classes else "it predicts labels, not numbers"
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One estimator of the benchmark.
+
+    Attributes
+    ----------
+    name, title : str
+        Short name for the command line, and name for tables.
+    role : str
+        One of `ROLES`.
+    fit : callable
+        Takes training windows, validation windows and a `Setting`; returns a `Selected`.
+    stochastic : bool
+        Whether it is run with several seeds.
+    unsuited : callable
+        Takes `TaskFacts`, and says why the entry cannot do the task; an empty text if it can.
+    control_of : str | None
+        Name of the entry that this is a control of.
+    control : str | None
+        What was taken away: "random" (weights), "permuted" (labels), "flattened" (spectrum).
+    training : mapping | None
+        What the weights were pretrained on, as their file says; for entries with weights.
+    weights_hash : str | None
+        Of the weights that the entry begins with.
+    parameters : mapping
+        Settings that are not chosen on validation data, in values that JSON can hold.
+    is_probe : bool
+        Whether it is cheap and linear, so that it also asks whose windows they are.
+    """
+
+    name: str
+    title: str
+    role: str
+    fit: Callable[[TaskData, TaskData, Setting], Selected] = field(repr=False)
+    stochastic: bool = False
+    unsuited: Callable[[TaskFacts], str] = field(default=suits_classification, repr=False)
+    control_of: str | None = None
+    control: str | None = None
+    training: Mapping | None = field(default=None, repr=False)
+    weights_hash: str | None = None
+    parameters: Mapping[str, object] = field(default_factory=dict, repr=False)
+    is_probe: bool = False
+
+    def __post_init__(self):
+        check_option("role", self.role, ROLES)
+
+
+def fit_best(
+    candidates: Iterable[tuple[Mapping[str, object], Callable[[], BaseEstimator]]],
+    training: TaskData,
+    validation: TaskData,
+    setting: Setting,
+    *,
+    features: Callable[[TaskData], np.ndarray] = lambda data: data.X,
+) -> Selected:
+    """Fit scikit-learn estimators to training data, and keep the one that is best on validation data.
+
+    Parameters
+    ----------
+    candidates : iterable of (mapping, callable)
+        Settings, and what makes an unfitted estimator of them; the first of equals is kept. Those beyond the budget's
+        looks are an error.
+    training, validation : TaskData
+        The windows.
+    setting : Setting
+        Of the cell.
+    features : callable
+        What the estimators see of windows; the signals in volts, by default.
+
+    Returns
+    -------
+    selected : Selected
+        Its choice holds the settings, how many were looked at, and the best validation score.
+
+    Raises
+    ------
+    ValueError
+        If there are more candidates than looks, or none.
+    """
+    candidates = list(candidates)
+    if not 1 <= len(candidates) <= setting.budget.n_looks:
+        raise ValueError(f"{len(candidates)} candidates, but a budget of 1 to {setting.budget.n_looks} looks.")
+    X, X_validation = features(training), features(validation)
+    n_classes, best = len(training.classes), None
+    for settings, make in candidates:
+        estimator = make().fit(X, training.y)
+        score = selection_score(predict_with(estimator, X_validation, n_classes), validation)
+        if best is None or score > best[0]:
+            best = score, settings, estimator
+    score, settings, estimator = best
+    choice = {"settings": dict(settings), "n_looks": len(candidates), "validation_score": round(score, 6)}
+    return Selected(lambda data: predict_with(estimator, features(data), n_classes), choice, _n_learnt(estimator))
+
+
+def predict_with(estimator: BaseEstimator, X: np.ndarray, n_classes: int) -> Prediction:
+    """Ask a fitted scikit-learn estimator, for probabilities too if it has any.
+
+    Parameters
+    ----------
+    estimator : object
+        With ``predict``, and perhaps ``predict_proba``; its ``classes_`` are places in the task's classes.
+    X : ndarray
+        What it takes.
+    n_classes : int
+        Of the task; 0 for a regression.
+
+    Returns
+    -------
+    prediction : Prediction
+    """
+    if not n_classes or not hasattr(estimator, "predict_proba"):
+        return Prediction(np.asarray(estimator.predict(X)), None)
+    probabilities = np.zeros((len(X), n_classes))
+    probabilities[:, np.asarray(estimator.classes_, dtype=int)] = estimator.predict_proba(X)
+    return Prediction(np.asarray(estimator.predict(X)), probabilities)
+
+
+def _n_learnt(estimator: BaseEstimator) -> int | None:
+    """Numbers in the coefficients of a linear model at the end of a pipeline."""
+    last = estimator[-1] if hasattr(estimator, "steps") else estimator
+    coefficients = getattr(last, "coef_", None)
+    return None if coefficients is None else int(np.size(coefficients) + np.size(getattr(last, "intercept_", ())))
