@@ -44,7 +44,7 @@ LAYERS = (
     ("features", "benchmark.results", "benchmark.task_data"),
     ("benchmark.splits", "benchmark.plain", "benchmark.recordings", "benchmark.intervals", "benchmark.gauges"),
     ("benchmark.brainrvq_plain", "benchmark.sizes", "benchmark.statistics"),
-    ("benchmark.folds", "benchmark.fingerprints", "benchmark.leakage", "benchmark.readers"),
+    ("benchmark.plan", "benchmark.folds", "benchmark.fingerprints", "benchmark.leakage", "benchmark.readers"),
     ("benchmark.speed_parts", "benchmark.brainrvq_parts", "benchmark.rebuilding", "benchmark.probe"),
     ("benchmark.tasks", "benchmark.recipes.recipe"),
     ("benchmark.recipes.registry",),
