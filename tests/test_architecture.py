@@ -50,7 +50,7 @@ LAYERS = (
     ("benchmark.recipes.registry",),
     ("benchmark.scoring",),
     ("benchmark.entries",),
-    ("benchmark.networks", "benchmark.features"),
+    ("benchmark.networks", "benchmark.features", "benchmark.frozen"),
     ("benchmark.peers", "benchmark.ours"),
     ("benchmark.run", "benchmark.gates", "benchmark.codes", "benchmark.report_tables", "benchmark.report_figures"),
     ("benchmark.report",),
@@ -63,7 +63,11 @@ LEVELS = {module: level for level, line in enumerate(LAYERS) for module in line}
 DOORS = {
     "mne": ("data.", "viz", "benchmark.recordings", "benchmark.recipes.", "benchmark.peers"),
     "mne_bids": ("data.",),
-    "skorch": ("estimators._training", "benchmark.networks"),  # there, under braindecode's estimators
+    "skorch": (
+        "estimators._training",
+        "benchmark.networks",
+        "benchmark.frozen",
+    ),  # there, under braindecode's estimators
     "safetensors": ("checkpoint",),
     "matplotlib": ("viz", "benchmark.report_figures"),
     "braindecode": ("benchmark.",),

@@ -1,7 +1,8 @@
 """What takes part in the benchmark: estimators that are trained, selected on validation data, and asked to predict."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +33,11 @@ class Budget:
         Training windows that a network sees, all passes together.
     n_heavy_windows : int
         The same for networks of more than two million parameters.
+    n_unfrozen : int
+        Passes over the training windows with pretrained weights training too, where these are fine-tuned; passes with
+        frozen ones come before, up to `n_looks` together.
+    max_channels : int | None
+        Channels, drawn anew for every step, on which experts that treat channels one by one are fine-tuned. None: all.
     """
 
     name: str
@@ -39,17 +45,20 @@ class Budget:
     max_windows: int | None = None
     n_windows: int = 200_000
     n_heavy_windows: int = 200_000
+    n_unfrozen: int = 15
+    max_channels: int | None = None
 
 
 BUDGETS: Mapping[str, Budget] = {
     "full": Budget("full"),
-    "small": Budget("small", max_windows=512, n_windows=6_000, n_heavy_windows=600),
-    "tiny": Budget("tiny", n_looks=3, max_windows=64, n_windows=64, n_heavy_windows=32),
+    "small": Budget("small", 20, 512, 6_000, 600, n_unfrozen=2, max_channels=4),
+    "tiny": Budget("tiny", 3, 64, 64, 32, n_unfrozen=1, max_channels=2),
 }
 """Budgets by name: for a machine with a GPU, for two cores, and for tests."""
 
 
-class Setting(NamedTuple):
+@dataclass(frozen=True)
+class Setting:
     """The circumstances under which an entry is trained.
 
     Attributes
@@ -60,11 +69,17 @@ class Setting(NamedTuple):
         How much may be tried.
     remember : callable
         Wraps a function so that it is not run twice with the same arguments, as ``joblib.Memory.cache`` does.
+    folder : Path | None
+        Where files go that other cells can use too. None: a temporary one.
+    remembered : list of float
+        Seconds that remembered results took when they were computed, less those that it took to remember them.
     """
 
     seed: int
     budget: Budget
-    remember: Callable[[Callable], Callable]
+    remember: Callable[[Callable], Callable] = field(default=lambda function: function, repr=False)
+    folder: Path | None = None
+    remembered: list[float] = field(default_factory=list, repr=False)
 
 
 class Selected(NamedTuple):
@@ -138,7 +153,8 @@ class Entry:
     control_of : str | None
         Name of the entry that this is a control of.
     control : str | None
-        What was taken away: "random" (weights), "permuted" (labels), "flattened" (spectrum).
+        What was taken away: "random" (weights), "permuted" (labels), "flattened" (spectrum); or "variant", where it was
+        only changed.
     training : mapping | None
         What the weights were pretrained on, as their file says; for entries with weights.
     weights_hash : str | None
@@ -164,6 +180,14 @@ class Entry:
 
     def __post_init__(self):
         check_option("role", self.role, ROLES)
+
+
+def spread(values: Sequence, n: int) -> list:
+    """Take at most `n` values, evenly spaced, the middle one if there is to be one."""
+    if n >= len(values):
+        return list(values)
+    places = np.linspace(0, len(values) - 1, n) if n > 1 else [(len(values) - 1) / 2]
+    return [values[round(place)] for place in places]
 
 
 def fit_best(

@@ -67,6 +67,19 @@ class TaskData:
         """Copy some of the windows, in the order given."""
         return replace(self, **{name: getattr(self, name)[places] for name in _PER_WINDOW})
 
+    def joined(self, other: "TaskData") -> "TaskData":
+        """These windows, followed by others of the same kind."""
+        pairs = {name: (getattr(self, name), getattr(other, name)) for name in _PER_WINDOW}
+        return replace(self, **{name: np.concatenate(pair) for name, pair in pairs.items()})
+
+    def with_signals(self, X: np.ndarray) -> "TaskData":
+        """The same windows with other signals."""
+        return replace(self, X=X)
+
+    def with_labels(self, y: np.ndarray) -> "TaskData":
+        """The same windows with other labels."""
+        return replace(self, y=y)
+
     def where(self, place: int) -> str:
         """Name one window, for messages."""
         return f"{self.recordings[place]} at {self.starts[place] / self.sfreq:g} s"

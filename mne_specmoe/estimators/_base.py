@@ -163,13 +163,17 @@ class _Predictor(_NetworkEstimator):
             groups = self._find_groups(X, groups, len(epochs))
             criterion = self._criterion(target)
             with _seeded(seed):
-                split = inner_split(
-                    len(epochs), fraction=self.validation_fraction, labels=labels, groups=groups, seed=seed
-                )
+                split = self._inner_split(len(epochs), labels, groups, seed)
                 network = self._make_network(n_outputs, epochs.n_times)
                 self._train(network, epochs, target, split, criterion)
             self.validation_indices_ = split[1]
         return self
+
+    def _inner_split(
+        self, n_epochs: int, labels: np.ndarray | None, groups: np.ndarray | None, seed: int
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Which epochs train, and which choose the best weights."""
+        return inner_split(n_epochs, fraction=self.validation_fraction, labels=labels, groups=groups, seed=seed)
 
     def _train(
         self, network: Downstream, epochs: CanonicalEpochs, target: Tensor, split: tuple, criterion: Callable

@@ -221,7 +221,7 @@ def inner_split(
             f"There are too few {what} to set validation_fraction={fraction} of them aside with every class left to "
             "train on: training uses all epochs and cannot stop early. Pass validation_fraction=None to ask for that.",
             SpecMoEWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
         return everything, None
     return np.sort(train), np.sort(valid)

@@ -1,0 +1,238 @@
+"""What frozen networks say of windows, computed once per recording and remembered."""
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mne_specmoe.assembly import sha256
+from mne_specmoe.benchmark.entries import Setting
+from mne_specmoe.benchmark.task_data import TaskData
+from mne_specmoe.checkpoint import is_ours, published_kind, read_header, weights_path
+from mne_specmoe.data.locations import standard_positions
+from mne_specmoe.loaders.brainrvq import load_encoder, save_downstream
+from mne_specmoe.loaders.specmoe import load_encoders, save_experts
+from mne_specmoe.models.brainrvq.channels import channel_rows, unnamed_rows
+from mne_specmoe.models.brainrvq.downstream import BrainRVQDownstream, pooled_tokens, random_encoder, with_own_row
+from mne_specmoe.models.specmoe.mixture import SpecMoE, settle_normalisation
+from mne_specmoe.models.specmoe.network import SpecHiNet
+from mne_specmoe.nn.heads import POOLINGS
+from mne_specmoe.signal.canonical import to_network
+
+_PASS_SAMPLES = 2**14  # of all channels together, in one pass through a network
+_FLAT_RMS = 2e-5  # volts: what flattened windows are scaled to
+_FIT_HZ = (1.0, 45.0)  # where the slope of the spectrum is fitted
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Pretrained weights, or random ones of the same architecture.
+
+    Attributes
+    ----------
+    path : str
+        The file, or the name of weights that come with the package.
+    sha256 : str
+        Of the file.
+    family : {"specmoe", "brainrvq"}
+        What is in it.
+    is_random : bool
+        Whether networks of this architecture are drawn anew for every seed.
+    """
+
+    path: str
+    sha256: str
+    family: str
+    is_random: bool = False
+
+    @classmethod
+    def of(cls, path: str | Path) -> "Weights":
+        """Look at a file, or at weights that come with the package."""
+        kind = read_header(path).architecture if is_ours(path) else published_kind(path)
+        family = "brainrvq" if kind.lower().startswith("brainrvq") else "specmoe"
+        return cls(str(path), sha256(weights_path(path)), family)
+
+    def file(self, setting: Setting) -> str:
+        """The file to load; random weights are written first."""
+        if not self.is_random:
+            return self.path
+        folder = setting.folder or Path(tempfile.gettempdir())
+        path = folder / f"{self.family}-{self.sha256[:16]}-random-{setting.seed}.safetensors"
+        if not path.exists():
+            _RANDOM[self.family](self.path, path, setting.seed)
+        return str(path)
+
+
+def embed(data: TaskData, weights: Weights, setting: Setting) -> dict[str, np.ndarray]:
+    """Run frozen networks on windows, each recording by itself.
+
+    Parameters
+    ----------
+    data : TaskData
+        The windows; their labels are not looked at.
+    weights : Weights
+        The networks.
+    setting : Setting
+        Its `remember` keeps results, so that other estimators and folds need not compute them again.
+
+    Returns
+    -------
+    arrays : dict of str to ndarray
+        One row per window. SpecMoE: ``"embedding"``, experts × channels × 128, means over time; ``"psd"``, channels ×
+        frequencies; ``"pooled"``, time pooling (mean, max) × channel pooling (mean, max) × experts × 128. BrainRVQ:
+        ``"tokens"``, 200, means over seconds and channels before the last norm; ``"normed"``, after it.
+    """
+    compute = setting.remember(_EMBED[weights.family])
+    file, parts, rows = weights.file(setting), [], []
+    for recording in dict.fromkeys(data.recordings.tolist()):
+        own = np.flatnonzero(data.recordings == recording)
+        start = time.perf_counter()
+        arrays, seconds = compute(data.X[own], data.ch_names, data.sfreq, file, weights.sha256)
+        setting.remembered.append(seconds - (time.perf_counter() - start))
+        parts.append(arrays)
+        rows.append(own)
+    order = np.argsort(np.concatenate(rows))
+    return {name: np.concatenate([part[name] for part in parts])[order] for name in parts[0]}
+
+
+def flattened(data: TaskData) -> TaskData:
+    """Take the slope of the spectrum and the amplitude out of every window and channel; peaks and phases stay.
+
+    A line is fitted to log power over log frequency from 1 to 45 Hz, and amplitudes are divided by it, below 1 Hz by
+    its value there. What is left is scaled to 20 µV.
+
+    Parameters
+    ----------
+    data : TaskData
+        The windows.
+
+    Returns
+    -------
+    data : TaskData
+        The same with other signals.
+    """
+    X = data.X.astype(float)
+    spectrum = np.fft.rfft(X - X.mean(-1, keepdims=True))
+    frequencies = np.fft.rfftfreq(X.shape[-1], 1 / data.sfreq)
+    inside = (frequencies >= _FIT_HZ[0]) & (frequencies <= _FIT_HZ[1])
+    log_f = np.log(frequencies[inside])
+    log_power = np.log(np.abs(spectrum[..., inside]) ** 2 + 1e-40)
+    centred = log_f - log_f.mean()
+    slope = (log_power * centred).sum(-1, keepdims=True) / (centred**2).sum()
+    level = log_power.mean(-1, keepdims=True) - slope * log_f.mean()
+    line = level + slope * np.log(np.maximum(frequencies, _FIT_HZ[0]))
+    flat = np.fft.irfft(spectrum * np.exp(-line / 2), n=X.shape[-1])
+    rms = np.sqrt((flat**2).mean(-1, keepdims=True))
+    flat = _FLAT_RMS * flat / np.where(rms > 0, rms, 1)
+    return data.with_signals(flat.astype(np.float32))
+
+
+def _embed_specmoe(
+    X: np.ndarray, ch_names: tuple[str, ...], sfreq: float, file: str, sha256: str
+) -> tuple[dict[str, np.ndarray], float]:
+    """See `embed`; with the seconds that it took."""
+    network = _specmoe(file, X.shape[-1])
+
+    def run(x: Tensor) -> dict[str, Tensor]:
+        tokens = [expert.per_channel(expert(x), x.shape[1]) for expert in network.experts]  # each [B, C, 128, T']
+        over_time = {name: torch.stack([pool(each, -1) for each in tokens], 1) for name, pool in POOLINGS.items()}
+        pooled = [torch.stack([pool(each, 2) for pool in POOLINGS.values()], 1) for each in over_time.values()]
+        mean, pooled = over_time["mean"], torch.stack(pooled, 1)  # [B, E, C, 128], [B, 2, 2, E, 128]
+        return {"embedding": mean, "psd": network.spectra(x)[0], "pooled": pooled}
+
+    return _in_passes(run, X, sfreq)
+
+
+def _embed_brainrvq(
+    X: np.ndarray, ch_names: tuple[str, ...], sfreq: float, file: str, sha256: str
+) -> tuple[dict[str, np.ndarray], float]:
+    """See `embed`; with the seconds that it took."""
+    encoder = _brainrvq(file)
+    rows = _rows(ch_names, encoder)
+
+    def run(x: Tensor) -> dict[str, Tensor]:
+        tokens = pooled_tokens(encoder, x, rows, "mean")
+        return {"tokens": tokens, "normed": encoder.norm(tokens)}
+
+    return _in_passes(run, X, sfreq)
+
+
+_EMBED: Mapping[str, Callable] = {"specmoe": _embed_specmoe, "brainrvq": _embed_brainrvq}
+
+
+def sites(ch_names: tuple[str, ...]) -> list[str] | None:
+    """Electrodes that a BrainRVQ takes channels for: of bipolar ones the first; None if one is no site, as in mice."""
+    positions = standard_positions()
+    names = [name if name.upper() in positions else name.split("-")[0] for name in ch_names]
+    return names if all(name.upper() in positions for name in names) else None
+
+
+def _rows(ch_names: tuple[str, ...], encoder: nn.Module) -> Tensor:
+    """Rows of channels in the encoder's table; those that it was not trained on take the nearest one's."""
+    names = sites(ch_names)
+    if names is None:
+        return unnamed_rows(len(ch_names))
+    positions, trained = standard_positions(), encoder.trunk.trained_rows
+    found = channel_rows(
+        names,
+        aliases="10-20",
+        on_unknown="nearest",
+        locations=np.array([positions[name.upper()] for name in names]),
+        positions=positions,
+        trained=trained if trained.any() else None,
+    )
+    return found.rows
+
+
+@torch.inference_mode()
+def _in_passes(
+    run: Callable[[Tensor], dict[str, Tensor]], X: np.ndarray, sfreq: float
+) -> tuple[dict[str, np.ndarray], float]:
+    """Apply a function to some windows at a time."""
+    start = time.perf_counter()
+    size = max(1, _PASS_SAMPLES // (X.shape[1] * X.shape[2]))
+    parts = [run(to_network(X[begin : begin + size], sfreq)) for begin in range(0, len(X), size)]
+    arrays = {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
+    return arrays, time.perf_counter() - start
+
+
+@lru_cache(maxsize=2)
+def _specmoe(file: str, n_times: int) -> SpecMoE:
+    """Experts, and what computes the gate's spectra."""
+    return SpecMoE(2, n_times=n_times, experts=load_encoders(file)).eval()
+
+
+@lru_cache(maxsize=2)
+def _brainrvq(file: str) -> nn.Module:
+    return with_own_row(load_encoder(file)).eval()
+
+
+def _write_random_specmoe(path: str, out: Path, seed: int) -> None:
+    """Untrained experts of the same kind and number."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        experts = [SpecHiNet(**asdict(encoder.config)) for encoder in load_encoders(path)]
+        for expert in experts:
+            settle_normalisation(expert.encoder)
+    save_experts(experts, out, training={"note": f"untrained, seed {seed}"})
+
+
+def _write_random_brainrvq(path: str, out: Path, seed: int) -> None:
+    """An untrained encoder of the same kind."""
+    config = with_own_row(load_encoder(path)).config
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = BrainRVQDownstream(2, 1, encoder=random_encoder(config))
+    save_downstream(network, out, training={"note": f"untrained, seed {seed}"})
+
+
+_RANDOM: Mapping[str, Callable[[str, Path, int], None]] = {
+    "specmoe": _write_random_specmoe,
+    "brainrvq": _write_random_brainrvq,
+}

@@ -1,0 +1,73 @@
+"""Our estimators with a validation part that is given, and with what frozen networks say already known."""
+
+import numpy as np
+import torch
+from skorch.callbacks import Callback
+
+from mne_specmoe.estimators.brainrvq import BrainRVQClassifier, BrainRVQRegressor
+from mne_specmoe.estimators.specmoe import SpecMoEClassifier, SpecMoERegressor
+
+
+class _Known:
+    """What is changed: nothing of what is computed, but where it comes from.
+
+    Attributes
+    ----------
+    parts : tuple of ndarray
+        Places of the windows to train on and to validate on, in the X of fit.
+    known : tuple of Tensor | None
+        What the frozen network pools of the X that is about to be used. None: it has to run.
+    """
+
+    parts: tuple[np.ndarray, np.ndarray]
+    known: tuple[torch.Tensor, ...] | None = None
+
+    def _inner_split(self, n_epochs, labels, groups, seed):
+        return self.parts
+
+    def _map(self, function, epochs):
+        if self.known is None:
+            return super()._map(function, epochs)
+        return self.known if function.__name__ == "pool" else self.known[-1:]
+
+
+class SpecMoEHead(_Known, SpecMoEClassifier):
+    """`SpecMoEClassifier`, see `_Known`."""
+
+
+class SpecMoENumber(_Known, SpecMoERegressor):
+    """`SpecMoERegressor`, see `_Known`."""
+
+
+class BrainRVQHead(_Known, BrainRVQClassifier):
+    """`BrainRVQClassifier`, see `_Known`."""
+
+
+class BrainRVQNumber(_Known, BrainRVQRegressor):
+    """`BrainRVQRegressor`, see `_Known`."""
+
+
+class DrawChannels(Callback):
+    """Lets every step of fine-tuning see some of the channels, drawn anew.
+
+    The experts treat channels one by one, so that a step on 4 of 19 channels costs a fifth. The gate reads the spectra
+    of the same channels, and pooling is over these.
+
+    Parameters
+    ----------
+    n_channels : int
+        How many.
+    seed : int
+        Of the draws.
+    """
+
+    def __init__(self, n_channels: int, seed: int):
+        self.n_channels = n_channels
+        self._rng = np.random.default_rng((seed, 2))
+
+    def on_batch_begin(self, net, batch=None, training=False, **kwargs):
+        """Take the drawn channels of a batch of signals; batches of pooled features stay as they are."""
+        inputs, _ = batch
+        if training and "x" in inputs and inputs["x"].shape[1] > self.n_channels:
+            drawn = np.sort(self._rng.choice(inputs["x"].shape[1], self.n_channels, replace=False))
+            inputs["x"] = inputs["x"][:, drawn]

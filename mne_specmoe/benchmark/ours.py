@@ -1,0 +1,293 @@
+"""Our pretrained networks in the benchmark, with the controls that tell what pretraining had to do with it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from mne_specmoe.assembly import describe
+from mne_specmoe.benchmark.entries import (
+    Entry,
+    Selected,
+    Setting,
+    fit_best,
+    predict_with,
+    spread,
+    suits_all,
+    suits_classification,
+)
+from mne_specmoe.benchmark.features import Weights, embed, flattened, sites
+from mne_specmoe.benchmark.frozen import BrainRVQHead, BrainRVQNumber, DrawChannels, SpecMoEHead, SpecMoENumber
+from mne_specmoe.benchmark.scoring import selection_score
+from mne_specmoe.benchmark.task_data import TaskData
+
+_RIDGE = np.logspace(6, -3, 20)  # from strong to weak: of equals the first is kept
+_LOGISTIC = np.logspace(-5, 2, 20)
+_LR = 1e-3
+_EXPERT_LR = 1e-4  # a tenth: what is pretrained should not be lost in the first steps
+_BATCH = 16
+
+Pick = Callable[[Mapping[str, np.ndarray]], np.ndarray]
+
+
+def pick_pooled(arrays: Mapping[str, np.ndarray], time: int = 0, channel: int = 0, n_experts: int | None = None):
+    """Features of SpecMoE's experts under one pooling over time and one over channels (0 mean, 1 max)."""
+    return arrays["pooled"][:, time, channel, :n_experts].reshape(len(arrays["pooled"]), -1)
+
+
+def pick_normed(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Features of BrainRVQ."""
+    return arrays["normed"]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A linear model on what a frozen network says.
+
+    Attributes
+    ----------
+    weights : Weights
+        The network.
+    model : {"ridge", "logistic"}
+        Kind of linear model; 20 strengths of regularisation are tried.
+    pick : callable
+        Takes the arrays of `embed`, returns features.
+    options : tuple of (str, object)
+        Keyword arguments of `pick`.
+    """
+
+    weights: Weights
+    model: str
+    pick: Pick
+    options: tuple[tuple[str, object], ...] = ()
+
+    def __call__(self, training: TaskData, validation: TaskData, setting: Setting) -> Selected:
+        strengths = spread(_RIDGE if self.model == "ridge" else _LOGISTIC, setting.budget.n_looks)
+        name = "alpha" if self.model == "ridge" else "C"
+        candidates = [
+            ({name: float(each)}, _Linear(self.model, float(each), bool(training.classes))) for each in strengths
+        ]
+
+        def features(data: TaskData) -> np.ndarray:
+            return self.pick(embed(data, self.weights, setting), **dict(self.options))
+
+        return fit_best(candidates, training, validation, setting, features=features)
+
+
+@dataclass(frozen=True)
+class _Linear:
+    """Makes an unfitted linear model."""
+
+    model: str
+    strength: float
+    classifies: bool
+
+    def __call__(self):
+        if self.model == "logistic":
+            model = LogisticRegression(C=self.strength, class_weight="balanced", max_iter=1000)
+        elif self.classifies:
+            model = RidgeClassifier(alpha=self.strength, class_weight="balanced")
+        else:
+            model = Ridge(alpha=self.strength)
+        return make_pipeline(StandardScaler(), model)
+
+
+@dataclass(frozen=True)
+class Head:
+    """Our own classifier or regressor: gate and head on frozen networks, which then may train too.
+
+    Attributes
+    ----------
+    weights : Weights
+        The network.
+    gate_scale : {"log", "power", "none"}
+        What SpecMoE's gate reads.
+    fine_tunes : bool
+        Whether the pretrained part trains in the last passes.
+    blind : bool
+        Whether every expert says 1 all the time, so that the power spectrum alone is left.
+    """
+
+    weights: Weights
+    gate_scale: str = "log"
+    fine_tunes: bool = False
+    blind: bool = False
+
+    def __call__(self, training: TaskData, validation: TaskData, setting: Setting) -> Selected:
+        budget = setting.budget
+        both = training.joined(validation)
+        parts = np.arange(len(training)), np.arange(len(training), len(both))
+        n_unfrozen = min(budget.n_unfrozen, budget.n_looks - 1) if self.fine_tunes else 0
+        options = {
+            "weights": self.weights.file(setting),
+            "unfreeze_epoch": budget.n_looks - n_unfrozen if n_unfrozen else None,
+            "max_epochs": budget.n_looks,
+            "patience": None,
+            "lr": _LR,
+            "batch_size": _BATCH,
+            "random_state": setting.seed,
+            "device": "auto",
+        }
+        estimator = self._make(both, options, budget.max_channels if n_unfrozen else None)
+        estimator.parts = parts
+        estimator.known = self._known(both, setting)
+        estimator.fit(both.X, both.y)
+
+        def predict(data: TaskData):
+            estimator.known = None if n_unfrozen else self._known(data, setting)
+            return predict_with(estimator, data.X, len(data.classes))
+
+        best = min(estimator.history_, key=lambda row: row["valid_loss"])
+        choice = {
+            "settings": {"lr": _LR, "epoch": best["epoch"]} | ({"expert_lr": _EXPERT_LR} if n_unfrozen else {}),
+            "n_looks": len(estimator.history_),
+            "validation_score": round(selection_score(predict(validation), validation), 6),
+        }
+        n_parameters = sum(each.numel() for each in estimator.network_.parameters())
+        return Selected(predict, choice, n_parameters)
+
+    def _make(self, data: TaskData, options: dict[str, object], max_channels: int | None):
+        """An unfitted estimator."""
+        callbacks = [DrawChannels(max_channels, options["random_state"])] if max_channels else None
+        if self.weights.family == "specmoe":
+            make = SpecMoEHead if data.classes else SpecMoENumber
+            return make(**options, gate_scale=self.gate_scale, expert_lr=_EXPERT_LR, callbacks=callbacks)
+        make = BrainRVQHead if data.classes else BrainRVQNumber
+        names = sites(data.ch_names)
+        return make(**options, encoder_lr=_EXPERT_LR, ch_names=names, on_unknown="nearest" if names else "error")
+
+    def _known(self, data: TaskData, setting: Setting) -> tuple[torch.Tensor, ...]:
+        """What the network pools while it is frozen."""
+        arrays = embed(data, self.weights, setting)
+        if self.weights.family == "brainrvq":
+            return (torch.from_numpy(arrays["tokens"]),)
+        embedding = torch.from_numpy(arrays["embedding"])
+        return torch.ones_like(embedding) if self.blind else embedding, torch.from_numpy(arrays["psd"])
+
+
+@dataclass(frozen=True)
+class Permuted:
+    """An entry that is trained, and selected, on permuted labels; it is tested on the true ones.
+
+    Where a subject has one label, subjects swap theirs; else windows do within their subject.
+    """
+
+    fit: Callable[[TaskData, TaskData, Setting], Selected]
+
+    def __call__(self, training: TaskData, validation: TaskData, setting: Setting) -> Selected:
+        rng = np.random.default_rng((setting.seed, 1))
+        return self.fit(permuted(training, rng), permuted(validation, rng), setting)
+
+
+def permuted(data: TaskData, rng: np.random.Generator) -> TaskData:
+    """Permute labels: those of subjects where each has one, else those of windows within subjects."""
+    subjects, place = np.unique(data.subjects, return_inverse=True)
+    own = [data.y[place == number] for number in range(len(subjects))]
+    y = data.y.copy()
+    if len(subjects) > 1 and all(len(np.unique(labels)) == 1 for labels in own):
+        y = rng.permutation([labels[0] for labels in own])[place]
+    else:
+        for number, labels in enumerate(own):
+            y[place == number] = rng.permutation(labels)
+    return data.with_labels(y)
+
+
+@dataclass(frozen=True)
+class Flattened:
+    """An entry that sees windows without the slope of their spectrum; see `flattened`."""
+
+    fit: Callable[[TaskData, TaskData, Setting], Selected]
+
+    def __call__(self, training: TaskData, validation: TaskData, setting: Setting) -> Selected:
+        selected = self.fit(flattened(training), flattened(validation), setting)
+        return selected._replace(predict=lambda data: selected.predict(flattened(data)))
+
+
+def entries_of(path: str | Path, name: str, title: str) -> list[Entry]:
+    """Entries of one weights file, each with its controls.
+
+    Parameters
+    ----------
+    path : path-like
+        The file, or the name of weights that come with the package.
+    name, title : str
+        For the names of the entries, and for tables.
+
+    Returns
+    -------
+    entries : list of Entry
+        Probes (ridge, logistic), the estimator with a frozen network and the fine-tuned one; of each the same with
+        random weights and with permuted labels, of the logistic probe also that on flattened spectra; and variants.
+    """
+    weights = Weights.of(path)
+    training = describe(path).get("training", {})
+    pick = pick_pooled if weights.family == "specmoe" else pick_normed
+    head = "gate and head" if weights.family == "specmoe" else "head"
+    kinds = {
+        "ridge": (f"{title}, frozen, ridge", Probe(weights, "ridge", pick), False),
+        "logistic": (f"{title}, frozen, logistic", Probe(weights, "logistic", pick), False),
+        "head": (f"{title}, frozen, {head}", Head(weights), True),
+        "finetuned": (f"{title}, fine-tuned", Head(weights, fine_tunes=True), True),
+    }
+    common = {"training": training, "weights_hash": weights.sha256}
+    entries = []
+    for kind, (text, fit, stochastic) in kinds.items():
+        unsuited = suits_classification if kind == "logistic" else suits_all
+        probe = {"is_probe": kind == "logistic"}
+        main = Entry(f"{name}-{kind}", text, "pretrained", fit, stochastic, unsuited, **common, **probe)
+        entries.append(main)
+        control = {"role": "control", "stochastic": True, "control_of": main.name}
+        drawn = replace(fit, weights=replace(weights, is_random=True))
+        entries += [
+            replace(
+                main, name=f"{main.name}@random", title=f"{text}, random weights", fit=drawn, control="random",
+                training=None, weights_hash=None, **control,
+            ),
+            replace(
+                main, name=f"{main.name}@permuted", title=f"{text}, permuted labels", fit=Permuted(fit),
+                control="permuted", is_probe=False, **control,
+            ),
+        ]  # fmt: skip
+    logistic = next(entry for entry in entries if entry.name == f"{name}-logistic")
+    entries.append(_variant(logistic, "flattened", "flattened spectrum", Flattened(logistic.fit), "flattened"))
+    return entries + (_variants(weights, logistic, entries[6]) if weights.family == "specmoe" else [])
+
+
+def _variants(weights: Weights, logistic: Entry, head: Entry) -> list[Entry]:
+    """SpecMoE with other poolings, fewer experts, and other gates."""
+    probe = {
+        "one-expert": ("one expert", {"n_experts": 1}),
+        "max-time": ("max over time", {"time": 1}),
+        "max-channel": ("max over channels", {"channel": 1}),
+    }
+    variants = [
+        _variant(logistic, name, text, replace(logistic.fit, options=tuple(options.items())))
+        for name, (text, options) in probe.items()
+    ]
+    heads = {
+        "gate-power": ("gate reads power, as published", Head(weights, gate_scale="power")),
+        "gate-none": ("no gate", Head(weights, gate_scale="none")),
+        "psd-alone": ("power spectrum alone, through gate and head", Head(weights, blind=True)),
+    }
+    return variants + [_variant(head, name, text, fit) for name, (text, fit) in heads.items()]
+
+
+def _variant(entry: Entry, name: str, text: str, fit: Callable, control: str = "variant") -> Entry:
+    """An entry with something changed."""
+    return replace(
+        entry, name=f"{entry.name}@{name}", title=f"{entry.title}, {text}", role="control", fit=fit,
+        control_of=entry.name, control=control, is_probe=False,
+    )  # fmt: skip
+
+
+def starters() -> list[Entry]:
+    """Entries of the weights that come with the package."""
+    return [
+        *entries_of("starter", "specmoe", "SpecMoE starter"),
+        *entries_of("brainrvq-starter", "brainrvq", "BrainRVQ starter"),
+    ]
