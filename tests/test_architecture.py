@@ -50,10 +50,10 @@ LAYERS = (
     ("benchmark.recipes.registry",),
     ("benchmark.scoring",),
     ("benchmark.entries",),
-    ("benchmark.networks", "benchmark.features", "benchmark.frozen"),
+    ("benchmark.networks", "benchmark.features", "benchmark.frozen", "benchmark.loaded"),
     ("benchmark.peers", "benchmark.ours"),
     ("benchmark.run", "benchmark.gates", "benchmark.codes", "benchmark.report_tables", "benchmark.report_figures"),
-    ("benchmark.report",),
+    ("benchmark.report", "benchmark.choice"),
     ("benchmark.speed", "benchmark.starter", "benchmark.starter_brainrvq"),
     ("cli",),
 )

@@ -63,14 +63,15 @@ class PeakMemory:
             Path("/proc/self/clear_refs").write_text("5")
         except OSError:
             pass
-        self._before = self._highest()
+        self._before = self.highest()
 
     def growth(self) -> int:
         """Bytes above the level at the start."""
-        return self._highest() - self._before
+        return self.highest() - self._before
 
     @staticmethod
-    def _highest() -> int:
+    def highest() -> int:
+        """Bytes at the peak, with all that was there before."""
         try:
             status = Path("/proc/self/status").read_text()
             return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status)[1])

@@ -76,9 +76,9 @@ class TaskData:
         """The same windows with other signals."""
         return replace(self, X=X)
 
-    def with_labels(self, y: np.ndarray) -> "TaskData":
-        """The same windows with other labels."""
-        return replace(self, y=y)
+    def with_labels(self, y: np.ndarray, classes: tuple[str, ...] | None = None) -> "TaskData":
+        """The same windows with other labels, and maybe other classes."""
+        return replace(self, y=y, classes=self.classes if classes is None else classes)
 
     def where(self, place: int) -> str:
         """Name one window, for messages."""
