@@ -1,4 +1,4 @@
-"""The command line: ``mne-specmoe corpus | pretrain | assemble | convert | info | features``."""
+"""The command line: ``mne-specmoe corpus | pretrain | assemble | convert | info | features | benchmark``."""
 
 import argparse
 import dataclasses
@@ -11,6 +11,8 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from mne_specmoe.cli_benchmark import add_benchmark
 
 # Every verb imports what it needs itself: pretraining has to start on machines without mne, and --help at once.
 
@@ -73,6 +75,7 @@ def _parser(model: str | None) -> argparse.ArgumentParser:
     _add_pretrain(verbs, model)
     for add in (_add_assemble, _add_convert, _add_info, _add_features):
         add(verbs)
+    add_benchmark(verbs, _verb)
     return parser
 
 

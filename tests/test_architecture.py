@@ -55,6 +55,7 @@ LAYERS = (
     ("benchmark.run", "benchmark.gates", "benchmark.codes", "benchmark.report_tables", "benchmark.report_figures"),
     ("benchmark.report", "benchmark.choice"),
     ("benchmark.speed", "benchmark.starter", "benchmark.starter_brainrvq"),
+    ("cli_benchmark",),
     ("cli",),
 )
 LEVELS = {module: level for level, line in enumerate(LAYERS) for module in line}

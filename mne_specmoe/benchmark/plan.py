@@ -15,6 +15,7 @@ Plan = Mapping[str, object]
   pretrained on, or ``["unknown"]``).
 - ``budget``: the fields of `mne_specmoe.benchmark.entries.Budget`.
 - ``n_seeds``: of those that are stochastic.
+- ``command``: what makes the same results elsewhere; may be missing.
 """
 
 

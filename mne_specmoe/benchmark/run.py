@@ -79,6 +79,7 @@ def run(
     retry_failed: bool = False,
     controls: bool = True,
     progress: bool = True,
+    command: str | None = None,
     tell: Callable[[str], None] = lambda text: None,
 ) -> ResultsFile:
     """Run a benchmark, or go on with it.
@@ -112,6 +113,8 @@ def run(
         Whether probes are also asked whose windows they are, and from which data set.
     progress : bool
         Whether to show a progress bar.
+    command : str | None
+        What makes the same results elsewhere, for the report.
     tell : callable
         Takes lines for the user.
 
@@ -138,7 +141,7 @@ def run(
         raise FileNotFoundError(f"There is no folder {out.parent} to write {out.name} into.")
     cache = out.with_name(f"{out.name}.cache") if cache is None else Path(cache).expanduser()
     loaded = _load_all(tasks, root, budget, controls, tell)
-    plan = make_plan(loaded, entries, budget, n_seeds)
+    plan = make_plan(loaded, entries, budget, n_seeds) | ({"command": command} if command else {})
     results = ResultsFile(out)
     results.open(plan, {task.name: task.split_hash for task in loaded})
     for note in results.notes:
