@@ -205,6 +205,12 @@ def pick(raw: mne.io.BaseRaw, wanted: Sequence[str], where: object) -> mne.io.Ba
     return raw.pick(found, verbose="ERROR").load_data(verbose="ERROR")
 
 
+def filtered(raw: mne.io.BaseRaw, l_freq: float, h_freq: float, notch: float | None = None) -> mne.io.BaseRaw:
+    """Filter all channels in place by MNE's defaults: a zero-phase band-pass, then a notch, both FIR."""
+    raw.filter(l_freq, h_freq, picks="all", verbose="ERROR")
+    return raw if notch is None else raw.notch_filter(notch, picks="all", verbose="ERROR")
+
+
 def electrodes(leads: Sequence[str]) -> list[str]:
     """Electrodes of bipolar leads such as "FP1-F7", each once, in order of first appearance."""
     return list(dict.fromkeys(name for lead in leads for name in lead.split("-")))
