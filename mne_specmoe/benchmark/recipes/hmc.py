@@ -11,12 +11,11 @@ import numpy as np
 from mne_specmoe.benchmark.recipes.cutting import (
     Cut,
     collect,
-    cut_at,
+    cut_resampled,
     file_digest,
     filtered,
     natural_key,
     open_edf,
-    resample_windows,
     subjects_in_order,
     to_200_hz,
 )
@@ -106,9 +105,7 @@ def _epochs(path: Path, resample_first: bool) -> Cut:
             f"{path} lasts {volts.shape[1] / sfreq:g} s, but an epoch of 30 s is scored at {onsets.max():g} s: one of "
             "the two files is cut short; download both anew."
         )
-    windows = cut_at(volts, starts, n_times)
-    if not resample_first:
-        windows = resample_windows(windows, round(_EPOCH_SECONDS * SFREQ))
+    windows = cut_resampled(volts, starts, n_times, round(_EPOCH_SECONDS * SFREQ))
     return Cut(path.stem, "1", path.stem, windows, labels, to_200_hz(starts, sfreq))
 
 
