@@ -104,7 +104,7 @@ def test_clean_labels_follow_the_overlap_and_the_header(clean):
     assert_array_equal(clean.y[of(clean, "PN00-1")], [0, 0, 1, 1, 1, 0, 0, 0])
     assert_array_equal(clean.y[of(clean, "PN06-1")], [0, 0, 0, 0, 1, 1, 0, 0])
     assert_array_equal(clean.y[of(clean, "PN10-4.5.6")], [0, 0, 1, 0, 0, 1, 0, 0])
-    assert_array_equal(clean.y[of(clean, "PN14-3")], [0, 0, 0, 1, 0, 0, 0, 0])
+    assert_array_equal(clean.y[of(clean, "PN14-3")], [0, 0, 0, 1, 1, 0, 0, 0])
 
 
 def test_windows_are_volts_in_the_order_of_the_channels(published):
