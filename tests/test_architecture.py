@@ -48,7 +48,7 @@ LAYERS = (
     ("benchmark.speed_parts", "benchmark.brainrvq_parts", "benchmark.rebuilding", "benchmark.probe"),
     ("benchmark.tasks", "benchmark.recipes.recipe"),
     ("benchmark.recipes.cutting", "benchmark.recipes.matlab"),
-    ("benchmark.recipes.hmc", "benchmark.recipes.seed_v", "benchmark.recipes.siena", "benchmark.recipes.tuab"),
+    ("benchmark.recipes.bcic2020_3", "benchmark.recipes.hmc", "benchmark.recipes.seed_v", "benchmark.recipes.siena", "benchmark.recipes.tuab"),
     ("benchmark.recipes.registry",),
     ("benchmark.scoring", "benchmark.entries"),
     ("benchmark.peers", "benchmark.ours"),
