@@ -50,6 +50,7 @@ LAYERS = (
     ("benchmark.recipes.cutting", "benchmark.recipes.matlab"),
     (
         "benchmark.recipes.bcic2020_3",
+        "benchmark.recipes.da_pharmaco",
         "benchmark.recipes.hmc",
         "benchmark.recipes.seed_v",
         "benchmark.recipes.seed_vig",

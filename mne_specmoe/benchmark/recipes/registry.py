@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
-from mne_specmoe.benchmark.recipes import bcic2020_3, hmc, seed_v, seed_vig, siena, tuab
+from mne_specmoe.benchmark.recipes import bcic2020_3, da_pharmaco, hmc, seed_v, seed_vig, siena, tuab
 from mne_specmoe.benchmark.recipes.recipe import Recipe
 
 _ALL: tuple[Recipe, ...] = (
     *bcic2020_3.RECIPES,
+    *da_pharmaco.RECIPES,
     *hmc.RECIPES,
     *seed_v.RECIPES,
     *seed_vig.RECIPES,
