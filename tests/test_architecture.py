@@ -52,6 +52,7 @@ LAYERS = (
         "benchmark.recipes.bcic2020_3",
         "benchmark.recipes.da_pharmaco",
         "benchmark.recipes.hmc",
+        "benchmark.recipes.long_recordings",
         "benchmark.recipes.seed_v",
         "benchmark.recipes.seed_vig",
         "benchmark.recipes.siena",
