@@ -132,14 +132,27 @@ def open_edf(path: Path, sfreq: float | None = None) -> mne.io.BaseRaw:
     Raises
     ------
     ValueError
-        If it cannot be read, or has another sampling rate. The message names the file.
+        If it cannot be read, is cut short, or has another sampling rate. The message names the file.
     """
     try:
         raw = mne.io.read_raw_edf(path, verbose="ERROR")
+        lacking = _bytes_lacking(path)
     except Exception as error:  # whatever MNE raises does not name the file
         raise ValueError(f"{path} cannot be read as EDF ({error}); download it anew.") from error
+    if lacking > 0:  # MNE reads what there is
+        raise ValueError(f"{path} is cut short, by {lacking} bytes; download it anew.")
     check_sfreq(raw, path, sfreq)
     return raw
+
+
+def _bytes_lacking(path: Path) -> int:
+    """By how much an EDF file is shorter than its header says; 0 where that does not say how long it is."""
+    with open(path, "rb") as file:
+        header = file.read(256)
+        n_header, n_records, n_signals = (int(header[place : place + 8].split()[0]) for place in (184, 236, 252))
+        file.seek(256 + 216 * n_signals)
+        n_samples = sum(int(file.read(8)) for _ in range(n_signals))
+    return n_header + 2 * n_records * n_samples - path.stat().st_size if n_records >= 0 else 0
 
 
 def check_sfreq(raw: mne.io.BaseRaw, path: Path, sfreq: float | None) -> None:

@@ -100,7 +100,7 @@ def _epochs(path: Path, resample_first: bool) -> Cut:
     onsets, labels = _scores(_scoring(path))
     starts = np.ceil(np.round(onsets * sfreq, 6)).astype(int)
     n_times = round(_EPOCH_SECONDS * sfreq)
-    if len(starts) and starts.max() + n_times > volts.shape[1]:
+    if starts.max() + n_times > volts.shape[1]:
         raise ValueError(
             f"{path} lasts {volts.shape[1] / sfreq:g} s, but an epoch of 30 s is scored at {onsets.max():g} s: one of "
             "the two files is cut short; download both anew."
@@ -125,7 +125,9 @@ def _scores(path: Path) -> tuple[np.ndarray, np.ndarray]:
                     raise ValueError(f"an epoch of {duration} s")
             except (KeyError, ValueError) as error:
                 raise ValueError(f"{path} is not the scoring that is expected ({error}); download it anew.") from error
-    onsets, labels = np.array(found, float).reshape(-1, 2).T
+    if not found:  # the recording would vanish, and the split move
+        raise ValueError(f"{path} scores no epoch; download it anew.")
+    onsets, labels = np.array(found, float).T
     return onsets, labels.astype(int)
 
 

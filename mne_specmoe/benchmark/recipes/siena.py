@@ -164,7 +164,9 @@ def _clean_windows(_begin, stated: datetime.time | None, spans, n_samples, path)
     if stated is None:
         raise ValueError(f"{path} does not state when it began; get the original file.")
     seizures = _samples(stated.strftime("%H.%M.%S"), spans)
-    if outside := [span for span, (_, end) in zip(spans, seizures, strict=True) if end > n_samples]:
+    if outside := [
+        span for span, (onset, end) in zip(spans, seizures, strict=True) if not 0 <= onset < end <= n_samples
+    ]:
         raise ValueError(
             f"{path} begins at {stated} and lasts {n_samples / _STORED_HZ:g} s, but has seizures at {outside}: it is "
             "cut short, or its header was changed; download it anew."

@@ -49,7 +49,7 @@ def read_tuab(folder: Path) -> TaskData:
     Returns
     -------
     data : TaskData
-        Sessions are named by official part, label and session, such as "train/normal/s001".
+        Sessions are named by official part, label and session, such as "train/normal/s001_t000".
 
     Raises
     ------
@@ -84,7 +84,7 @@ def _cuts(folder: Path, digests: dict[str, str]) -> Iterator[Cut]:
                     continue
                 digests[path.stem] = file_digest(path)
                 windows, starts = _windows(raw.pick(picks, verbose="ERROR"), path)
-                subject, session = path.stem.split("_")[:2]
+                subject, _, session = path.stem.partition("_")
                 yield Cut(subject, f"{part}/{name}/{session}", path.stem, windows, np.full(len(starts), label), starts)
     if skipped:
         warnings.warn(

@@ -4,6 +4,7 @@ import mne
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from recipe_files import waves, write_edf
 
 from mne_specmoe.benchmark.recipes import cutting
 
@@ -64,6 +65,17 @@ def test_bipolar_leads_are_differences():
     raw = mne.io.RawArray(x, mne.create_info(["EEG FP1-REF", "EEG T3-REF", "EEG F7-REF"], 200.0, "eeg"))
     assert_allclose(cutting.bipolar(raw, ("FP1-F7", "F7-T3")), [x[0] - x[2], x[2] - x[1]])
     assert cutting.electrodes(("FP1-F7", "F7-T3")) == ["FP1", "F7", "T3"]
+
+
+def test_refuses_an_edf_file_that_is_cut_short_or_of_another_rate(tmp_path):
+    path = tmp_path / "a.edf"
+    write_edf(path, ("Cz", "Pz"), 100, waves(2, 1000, 100))
+    assert cutting.open_edf(path, 100).n_times == 1000
+    with pytest.raises(ValueError, match=r"a\.edf is sampled at 100 Hz"):
+        cutting.open_edf(path, 200)
+    path.write_bytes(path.read_bytes()[:-600])
+    with pytest.raises(ValueError, match=r"a\.edf is cut short, by 600 bytes"):
+        cutting.open_edf(path, 100)
 
 
 def test_cuts_side_by_side_and_drops_the_remainder():

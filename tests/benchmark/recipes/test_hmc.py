@@ -110,6 +110,12 @@ def test_refuses_another_version(root):
         tiny(hmc.RECIPES[1], 3).load(root)
 
 
+def test_refuses_a_recording_without_a_scored_epoch(tmp_path):
+    write(tmp_path, "SN001", "")
+    with pytest.raises(ValueError, match=r"SN001_sleepscoring\.txt scores no epoch"):
+        tiny(hmc.RECIPES[0], 1).load(tmp_path)
+
+
 def test_refuses_a_scoring_without_its_columns(tmp_path):
     write(tmp_path, "SN001", "W")
     (tmp_path / "hmc/recordings/SN001_sleepscoring.txt").write_text("Onset, Stage\n0, W\n")
