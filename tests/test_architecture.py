@@ -47,6 +47,7 @@ LAYERS = (
     ("benchmark.folds", "benchmark.fingerprints", "benchmark.leakage", "benchmark.readers"),
     ("benchmark.speed_parts", "benchmark.brainrvq_parts", "benchmark.rebuilding", "benchmark.probe"),
     ("benchmark.tasks", "benchmark.recipes.recipe"),
+    ("benchmark.recipes.cutting", "benchmark.recipes.matlab"),
     ("benchmark.recipes.registry",),
     ("benchmark.scoring", "benchmark.entries"),
     ("benchmark.peers", "benchmark.ours"),
