@@ -99,7 +99,7 @@ def test_a_border_between_two_windows_is_in_neither():
 
 
 def test_extra_windows_that_do_not_fit_are_left_out():
-    assert_array_equal(cutting.extra_starts([(50, 300)], 100, 1000, 1500), [450])
+    assert_array_equal(cutting.extra_starts([(50, 400)], 100, 1000, 1500), [450])
     assert len(cutting.extra_starts([(1000, 1200)], 100, 1000, 1500)) == 0
 
 
