@@ -5,9 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import mne
 import numpy as np
-from scipy.signal import butter, lfilter, sosfiltfilt
+from scipy.signal import butter, lfilter, resample_poly, sosfiltfilt
 
 from mne_specmoe.benchmark.recipes.cutting import MICROVOLT, Cut, collect, cut_at, resample_windows, to_200_hz
 from mne_specmoe.benchmark.recipes.files import absent, digests_of
@@ -27,7 +26,7 @@ CUE_SECONDS, WINDOW_SECONDS = 2, 4
 _BAND = (0.3, 40.0)
 _ORDER = 5
 _CUE, _TIMES_FILES = CUE_SECONDS * SFREQ_FILES, WINDOW_SECONDS * SFREQ_FILES
-_TIMES = WINDOW_SECONDS * SFREQ
+_TIMES = round(WINDOW_SECONDS * SFREQ)
 
 
 class Run(NamedTuple):
@@ -72,7 +71,7 @@ def cut_clean(run: Run) -> Cut:
     """Filter the whole run without a shift in time, resample it, and then cut."""
     sections = butter(_ORDER, _BAND, "bandpass", fs=SFREQ_FILES, output="sos")
     filtered = sosfiltfilt(sections, run.volts - run.volts.mean(0))
-    resampled = mne.filter.resample(filtered, up=SFREQ, down=SFREQ_FILES, npad="auto", verbose="ERROR")
+    resampled = resample_poly(filtered, round(SFREQ), SFREQ_FILES, axis=-1)
     return _cut(run, run.begins, cut_at(resampled, to_200_hz(run.begins + _CUE, SFREQ_FILES), _TIMES))
 
 
@@ -129,7 +128,7 @@ def _runs(path: Path) -> Iterator[Run]:
                 f"Run {number} of {path} must have {len(CHANNELS)} EEG channels and more, at {SFREQ_FILES} Hz, got "
                 f"{signals.shape[1]} at {sfreq:g} Hz: it is another version. Get the original."
             )
-        volts = signals[:, : len(CHANNELS)].T * MICROVOLT
+        volts = signals[:, : len(CHANNELS)].T.astype(float) * MICROVOLT
         begins, codes = (entry(run, name, path).ravel().astype(int) for name in ("trial", "y"))
         yield Run(path.stem[:3], path.stem[3:], f"{path.stem}-{number}", volts, begins - 1, places(codes, path))
 

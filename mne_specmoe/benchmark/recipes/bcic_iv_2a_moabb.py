@@ -26,7 +26,7 @@ from mne_specmoe.benchmark.task_data import TaskData
 FOLDER = "MNE-bnci-data"
 """Where MOABB puts the files, below what its variable names."""
 
-_VARIABLE = "MNE_DATASETS_BNCI_PATH"
+_PROVIDER = {"MOABB_DOWNLOAD_PROVIDER": "upstream"}  # else it asks online even for files that are there
 _SESSIONS = {"0train": "T", "1test": "E"}
 
 
@@ -55,14 +55,15 @@ def read(subjects: Sequence[str], cut: Cutter, folder: Path) -> TaskData:
 @contextmanager
 def _moabb_below(root: Path) -> Iterator[None]:
     """Let MOABB look for its files below the data root; it knows no other way to be told."""
-    before = os.environ.get(_VARIABLE)
-    os.environ[_VARIABLE] = str(root)
+    told = {"MNE_DATASETS_BNCI_PATH": str(root), **_PROVIDER}
+    before = {name: os.environ[name] for name in told if name in os.environ}
+    os.environ.update(told)
     try:
         yield
     finally:
-        del os.environ[_VARIABLE]
-        if before is not None:
-            os.environ[_VARIABLE] = before
+        for name in told:
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def _runs(subject: str, sessions: Mapping[str, Mapping[str, mne.io.BaseRaw]]) -> Iterator[Run]:
@@ -89,7 +90,8 @@ RECIPES = protocols(
     {
         "folder": FOLDER,
         "missing": partial(missing, SUBJECTS),
-        "obtain": "Install mne-specmoe[benchmark], set the variable MNE_DATASETS_BNCI_PATH to the data root, and call "
-        "moabb.datasets.BNCI2014_001().download(); the files are then in its folder MNE-bnci-data.",
+        "obtain": "Install mne-specmoe[benchmark], set the environment variables MNE_DATASETS_BNCI_PATH to the data "
+        "root and MOABB_DOWNLOAD_PROVIDER to upstream, and call moabb.datasets.BNCI2014_001().download(); the files "
+        "are then in the folder MNE-bnci-data.",
     },
 )

@@ -22,27 +22,28 @@ def digests_of(folder: Path, paths: Iterable[Path]) -> dict[str, str]:
 
 
 def open_whole_edf(path: Path, sfreq: float | None = None) -> mne.io.BaseRaw:
-    """Open an EDF file that is not cut short, without its samples; see `open_edf`, whose errors it raises, too.
+    """Open an EDF file, without its samples; raises what `open_edf` and `check_whole` do."""
+    check_whole(path)
+    return open_edf(path, sfreq)
 
-    Raises
-    ------
-    ValueError
-        If the file is shorter than its header says, of which MNE only warns.
-    """
-    raw = open_edf(path, sfreq)
-    expected, size = _size_by_header(path), path.stat().st_size
-    if size < expected:
+
+def check_whole(path: Path) -> None:
+    """Raise a ValueError if an EDF file is shorter than its header says, of which MNE only warns."""
+    try:
+        expected = _size_by_header(path)
+    except ValueError as error:  # of numbers that are none
+        raise ValueError(f"{path} cannot be read as EDF: it has no such header; download it anew.") from error
+    if (size := path.stat().st_size) < expected:
         raise ValueError(
             f"{path} is cut short: {size} bytes instead of the {expected} of its header; download it anew."
         )
-    return raw
 
 
 def _size_by_header(path: Path) -> int:
-    """Bytes that the header of an EDF file promises; 0 where it leaves them open."""
+    """Bytes that the header of an EDF file promises; none for the samples where it leaves their number open."""
     with path.open("rb") as file:
         fixed = file.read(_FIXED_HEADER)
         n_records, n_signals = int(fixed[236:244]), int(fixed[252:256])
         file.seek(_FIXED_HEADER + n_signals * _SAMPLES_PER_RECORD)
         per_record = sum(int(file.read(8)) for _ in range(n_signals))
-    return _FIXED_HEADER * (1 + n_signals) + 2 * n_records * per_record if n_records > 0 else 0
+    return _FIXED_HEADER * (1 + n_signals) + 2 * max(n_records, 0) * per_record

@@ -55,7 +55,7 @@ def _cut(path: Path) -> Cut:
     if unknown := sorted(set(codes.tolist()) - {1, 2}):
         raise ValueError(f"{path} has labels {unknown}, but they must be 1 (left hand) or 2 (right hand).")
     subject, session = path.name.split("_")[:2]
-    X = resample_windows(microvolts * MICROVOLT, _TIMES)
+    X = resample_windows(microvolts.astype(float) * MICROVOLT, _TIMES)
     return Cut(subject, session, f"{subject}_{session}", X, codes.astype(int) - 1, np.arange(len(codes)) * _TIMES)
 
 

@@ -8,7 +8,7 @@ import mne
 import numpy as np
 
 from mne_specmoe.benchmark.recipes.cutting import Cut, collect, cut_at, make_fold, pick
-from mne_specmoe.benchmark.recipes.files import digests_of, open_whole_edf
+from mne_specmoe.benchmark.recipes.files import check_whole, digests_of, open_whole_edf
 from mne_specmoe.benchmark.recipes.recipe import Recipe
 from mne_specmoe.benchmark.splits import Split, by_subject
 from mne_specmoe.benchmark.task_data import TaskData
@@ -100,10 +100,8 @@ def _cut(night: str, signals: Path, hypnogram: Path) -> Cut:
 
 def _epochs(hypnogram: Path) -> Iterator[tuple[int, int]]:
     """First sample at 200 Hz and stage of every scored epoch."""
-    try:
-        marks = mne.read_annotations(hypnogram)
-    except Exception as error:  # MNE has many kinds for files that are no EDF+
-        raise ValueError(f"{hypnogram} cannot be read as EDF+ ({error}). Download it again.") from error
+    check_whole(hypnogram)
+    marks = mne.read_annotations(hypnogram)
     if unknown := sorted(set(marks.description.tolist()) - {*_STAGES, *_NO_STAGE}):
         raise ValueError(f"{hypnogram} has stages that are not known: {unknown}; known are {[*_STAGES, *_NO_STAGE]}.")
     if not set(marks.description.tolist()) & set(_STAGES):
