@@ -205,6 +205,12 @@ def pick(raw: mne.io.BaseRaw, wanted: Sequence[str], where: object) -> mne.io.Ba
     return raw.pick(found, verbose="ERROR").load_data(verbose="ERROR")
 
 
+def filtered(raw: mne.io.BaseRaw, l_freq: float, h_freq: float, notch: float | None = None) -> mne.io.BaseRaw:
+    """Filter all channels in place by MNE's defaults: a zero-phase band-pass, then a notch, both FIR."""
+    raw.filter(l_freq, h_freq, picks="all", verbose="ERROR")
+    return raw if notch is None else raw.notch_filter(notch, picks="all", verbose="ERROR")
+
+
 def electrodes(leads: Sequence[str]) -> list[str]:
     """Electrodes of bipolar leads such as "FP1-F7", each once, in order of first appearance."""
     return list(dict.fromkeys(name for lead in leads for name in lead.split("-")))
@@ -263,11 +269,12 @@ def regular_starts(n_samples: int, n_times: int) -> np.ndarray:
 
 def cut_at(x: np.ndarray, starts: np.ndarray, n_times: int) -> np.ndarray:
     """Windows (n_windows, n_channels, n_times) that start at given samples of x (n_channels, n_samples)."""
+    starts = np.asarray(starts, int)
     if len(starts) and (starts.min() < 0 or starts.max() + n_times > x.shape[1]):
         raise ValueError(
             f"Windows of {n_times} samples from {starts.min()} to {starts.max()} do not fit {x.shape[1]} samples."
         )
-    return x[:, np.asarray(starts, int)[:, None] + np.arange(n_times)].swapaxes(0, 1)
+    return x[:, starts[:, None] + np.arange(n_times)].swapaxes(0, 1)
 
 
 def resample_windows(x: np.ndarray, n_times: int) -> np.ndarray:
@@ -287,6 +294,14 @@ def resample_windows(x: np.ndarray, n_times: int) -> np.ndarray:
     windows = np.empty((*x.shape[:-1], n_times), np.float32)
     for place, window in enumerate(x):  # one at a time: the transforms of all would not fit into memory
         windows[place] = resample(window, n_times, axis=-1)
+    return windows
+
+
+def cut_resampled(x: np.ndarray, starts: np.ndarray, n_times: int, n_resampled: int) -> np.ndarray:
+    """Windows as of `cut_at`, each resampled as by `resample_windows`, one at a time for the sake of memory."""
+    windows = np.empty((len(starts), len(x), n_resampled), np.float32)
+    for place, start in enumerate(starts):
+        windows[place] = resample_windows(cut_at(x, [start], n_times), n_resampled)[0]
     return windows
 
 
