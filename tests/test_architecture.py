@@ -54,6 +54,8 @@ LAYERS = (
         "benchmark.recipes.shu_mi",
         "benchmark.recipes.sleep_edf",
         "benchmark.recipes.bcic_iv_2a",
+        "benchmark.recipes.chb_mit",
+        "benchmark.recipes.tuev",
     ),
     ("benchmark.recipes.bcic_iv_2a_moabb",),
     ("benchmark.recipes.registry",),

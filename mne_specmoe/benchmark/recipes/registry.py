@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from mne_specmoe.benchmark.recipes import bcic_iv_2a, bcic_iv_2a_moabb, eegmat_edf, shu_mi, sleep_edf
+from mne_specmoe.benchmark.recipes import bcic_iv_2a, bcic_iv_2a_moabb, chb_mit, eegmat_edf, shu_mi, sleep_edf, tuev
 from mne_specmoe.benchmark.recipes.recipe import Recipe
 
 _ALL: tuple[Recipe, ...] = (
@@ -11,6 +11,8 @@ _ALL: tuple[Recipe, ...] = (
     *bcic_iv_2a.RECIPES,
     *bcic_iv_2a_moabb.RECIPES,
     *sleep_edf.RECIPES,
+    *chb_mit.RECIPES,
+    *tuev.RECIPES,
 )
 
 RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in _ALL}
