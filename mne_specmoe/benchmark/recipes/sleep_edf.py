@@ -128,7 +128,7 @@ _CONFOUNDS = (
     "stages 3 and 4 of Rechtschaffen and Kales are N3; epochs of movement or without a stage are left out",
     "no filter was applied after the recorder's; 100 Hz were resampled to 200 Hz, so there is nothing above 50 Hz",
     "each recording was scored once, by one of several scorers, and people agree on about four epochs of five",
-    "recordings were made at home on cassettes, of healthy people from 25 to 101 years, older ones with higher numbers",
+    "recordings were made at home on cassettes, of people from 25 to 101 years, older ones mostly with higher numbers",
 )
 _FACTS: Mapping = {
     "citation": 'Kemp et al. (2000), "Analysis of a sleep-dependent neuronal feedback loop: the slow-wave '
