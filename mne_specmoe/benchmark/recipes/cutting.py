@@ -22,6 +22,11 @@ _NEWER_NAMES = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}
 _OTHER_NAMES = _NEWER_NAMES | {newer: older for older, newer in _NEWER_NAMES.items()}
 _AROUND_NAMES = re.compile(r"^EEG[ _]|[-_](REF|LE|AR)(?=$|-)|\.+$|-\d+$")
 
+TUH_LEADS = tuple(
+    "FP1-F7 F7-T3 T3-T5 T5-O1 FP2-F8 F8-T4 T4-T6 T6-O2 FP1-F3 F3-C3 C3-P3 P3-O1 FP2-F4 F4-C4 C4-P4 P4-O2".split()
+)
+"""The 16 bipolar leads of the Temple University corpora, in the order of the papers."""
+
 
 class Cut(NamedTuple):
     """Windows of one recording.
@@ -136,13 +141,21 @@ def open_edf(path: Path, sfreq: float | None = None) -> mne.io.BaseRaw:
     """
     try:
         raw = mne.io.read_raw_edf(path, verbose="ERROR")
-        lacking = _bytes_lacking(path)
     except Exception as error:  # whatever MNE raises does not name the file
         raise ValueError(f"{path} cannot be read as EDF ({error}); download it anew.") from error
-    if lacking > 0:  # MNE reads what there is
-        raise ValueError(f"{path} is cut short, by {lacking} bytes; download it anew.")
+    check_whole(path)
     check_sfreq(raw, path, sfreq)
     return raw
+
+
+def check_whole(path: Path) -> None:
+    """Raise a ValueError if an EDF file is shorter than its header says, of which MNE only warns."""
+    try:
+        lacking = _bytes_lacking(path)
+    except (ValueError, IndexError) as error:  # of numbers that are none
+        raise ValueError(f"{path} cannot be read as EDF: it has no such header; download it anew.") from error
+    if lacking > 0:
+        raise ValueError(f"{path} is cut short, by {lacking} bytes; download it anew.")
 
 
 def _bytes_lacking(path: Path) -> int:

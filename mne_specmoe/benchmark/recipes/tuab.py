@@ -8,6 +8,7 @@ import numpy as np
 
 from mne_specmoe._validation import SpecMoEWarning, listed
 from mne_specmoe.benchmark.recipes.cutting import (
+    TUH_LEADS,
     Cut,
     bipolar,
     collect,
@@ -24,9 +25,6 @@ from mne_specmoe.benchmark.splits import Split
 from mne_specmoe.benchmark.task_data import TaskData
 from mne_specmoe.signal.canonical import SFREQ
 
-LEADS = tuple(
-    "FP1-F7 F7-T3 T3-T5 T5-O1 FP2-F8 F8-T4 T4-T6 T6-O2 FP1-F3 F3-C3 C3-P3 P3-O1 FP2-F4 F4-C4 C4-P4 P4-O2".split()
-)
 CLASSES = ("normal", "abnormal")
 OFFICIAL_PARTS = ("train", "eval")
 _WINDOW_SECONDS = 10
@@ -62,7 +60,7 @@ def read_tuab(folder: Path) -> TaskData:
         If recordings lack an electrode; they are skipped, as published.
     """
     digests: dict[str, str] = {}
-    return collect(_cuts(folder, digests), ch_names=LEADS, classes=CLASSES, digests=digests)
+    return collect(_cuts(folder, digests), ch_names=TUH_LEADS, classes=CLASSES, digests=digests)
 
 
 def _folder(part: str, label: str) -> str:
@@ -78,7 +76,7 @@ def _cuts(folder: Path, digests: dict[str, str]) -> Iterator[Cut]:
             for path in sorted((folder / _folder(part, name)).glob("*.edf"), key=lambda path: path.name):
                 raw = open_edf(path)
                 try:
-                    picks = find_channels(raw.ch_names, electrodes(LEADS), path)
+                    picks = find_channels(raw.ch_names, electrodes(TUH_LEADS), path)
                 except ValueError:
                     skipped.append(path.name)
                     continue
@@ -99,7 +97,7 @@ def _windows(raw, path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Windows and starts of one recording: resampled, filtered, and only then bipolar."""
     raw.load_data(verbose="ERROR")
     raw.resample(SFREQ, verbose="ERROR")
-    return side_by_side(bipolar(filtered(raw, 0.3, 75, notch=60), LEADS, path), round(_WINDOW_SECONDS * SFREQ))
+    return side_by_side(bipolar(filtered(raw, 0.3, 75, notch=60), TUH_LEADS, path), round(_WINDOW_SECONDS * SFREQ))
 
 
 def _published_split(data: TaskData) -> Split:

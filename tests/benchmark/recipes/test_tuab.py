@@ -12,7 +12,7 @@ from mne_specmoe.benchmark.recipes import tuab
 from mne_specmoe.benchmark.recipes.cutting import electrodes
 
 PUBLISHED, CLEAN = tuab.RECIPES
-NAMES = ("EEG A1-REF", *(f"EEG {name}-REF" for name in electrodes(tuab.LEADS)), "ECG EKG-REF")
+NAMES = ("EEG A1-REF", *(f"EEG {name}-REF" for name in electrodes(tuab.TUH_LEADS)), "ECG EKG-REF")
 SUBJECTS = {
     "train/normal": "aaaa aaab aaac aaad aaah",
     "train/abnormal": "aaaa aaae aaaf aaag aaah",  # aaaa and aaah have both
@@ -52,7 +52,7 @@ def test_windows_are_bipolar_leads_in_volts(root, data):
     path, seed = write(root, "train/normal", "aaac")
     there = dict(zip(NAMES, waves(len(NAMES), 25 * 200, 200, seed=seed), strict=True))
     place = np.flatnonzero(data.recordings == path.stem)[1]
-    for row, lead in enumerate(tuab.LEADS):
+    for row, lead in enumerate(tuab.TUH_LEADS):
         first, second = lead.split("-")
         expected = there[f"EEG {first}-REF"] - there[f"EEG {second}-REF"]
         assert_allclose(data.X[place, row, :1800], expected[2000:3800], atol=2.5e-6)
