@@ -30,9 +30,12 @@ class Budget:
     max_windows : int | None
         Most windows of a task: of more, every k-th of each recording is used. None: all.
     n_windows : int
-        Training windows that a network sees, all passes together.
+        Training windows that a small network sees, all passes together.
+    n_medium_windows : int
+        The same for networks whose steps cost several times as much.
     n_heavy_windows : int
-        The same for networks of more than two million parameters.
+        The same for networks of more than two million parameters. 0: these are not trained at all, and only what they
+        say while they are frozen is measured.
     n_unfrozen : int
         Passes over the training windows with pretrained weights training too, where these are fine-tuned; passes with
         frozen ones come before, up to `n_looks` together.
@@ -44,6 +47,7 @@ class Budget:
     n_looks: int = 20
     max_windows: int | None = None
     n_windows: int = 200_000
+    n_medium_windows: int = 200_000
     n_heavy_windows: int = 200_000
     n_unfrozen: int = 15
     max_channels: int | None = None
@@ -51,8 +55,8 @@ class Budget:
 
 BUDGETS: Mapping[str, Budget] = {
     "full": Budget("full"),
-    "small": Budget("small", 20, 512, 6_000, 600, n_unfrozen=2, max_channels=4),
-    "tiny": Budget("tiny", 3, 64, 64, 32, n_unfrozen=1, max_channels=2),
+    "small": Budget("small", 20, 512, 4_000, 1_000, 0, n_unfrozen=1, max_channels=3),
+    "tiny": Budget("tiny", 3, 64, 64, 64, 32, n_unfrozen=1, max_channels=2),
 }
 """Budgets by name: for a machine with a GPU, for two cores, and for tests."""
 
@@ -163,6 +167,8 @@ class Entry:
         Settings that are not chosen on validation data, in values that JSON can hold.
     is_probe : bool
         Whether it is cheap and linear, so that it also asks whose windows they are.
+    is_heavy : bool
+        Whether it trains more than two million parameters that did not come trained.
     """
 
     name: str
@@ -177,6 +183,7 @@ class Entry:
     weights_hash: str | None = None
     parameters: Mapping[str, object] = field(default_factory=dict, repr=False)
     is_probe: bool = False
+    is_heavy: bool = False
 
     def __post_init__(self):
         check_option("role", self.role, ROLES)

@@ -216,8 +216,9 @@ def _brainrvq(file: str) -> nn.Module:
 def _write_random_specmoe(path: str, out: Path, seed: int) -> None:
     """Untrained experts of the same kind and number."""
     with torch.random.fork_rng(devices=[]):
+        configs = [encoder.config for encoder in load_encoders(path)]
         torch.manual_seed(seed)
-        experts = [SpecHiNet(**asdict(encoder.config)) for encoder in load_encoders(path)]
+        experts = [SpecHiNet(**asdict(config)) for config in configs]
         for expert in experts:
             settle_normalisation(expert.encoder)
     save_experts(experts, out, training={"note": f"untrained, seed {seed}"})
@@ -225,8 +226,8 @@ def _write_random_specmoe(path: str, out: Path, seed: int) -> None:
 
 def _write_random_brainrvq(path: str, out: Path, seed: int) -> None:
     """An untrained encoder of the same kind."""
-    config = with_own_row(load_encoder(path)).config
     with torch.random.fork_rng(devices=[]):
+        config = with_own_row(load_encoder(path)).config
         torch.manual_seed(seed)
         network = BrainRVQDownstream(2, 1, encoder=random_encoder(config))
     save_downstream(network, out, training={"note": f"untrained, seed {seed}"})

@@ -165,7 +165,7 @@ def make_plan(loaded: Sequence[LoadedTask], entries: Sequence[Entry], budget: Bu
     """Put together what is to be run, see `mne_specmoe.benchmark.plan`."""
     return {
         "tasks": {task.name: task.plan() for task in loaded},
-        "estimators": {entry.name: _about(entry, loaded) for entry in entries},
+        "estimators": {entry.name: _about(entry, loaded, budget) for entry in entries},
         "budget": asdict(budget),
         "n_seeds": n_seeds,
     }
@@ -257,9 +257,9 @@ def _work(
     return work
 
 
-def _about(entry: Entry, loaded: Sequence[LoadedTask]) -> dict[str, object]:
+def _about(entry: Entry, loaded: Sequence[LoadedTask], budget: Budget) -> dict[str, object]:
     """What the plan says of an entry."""
-    unsuited = {task.name: why for task in loaded if (why := _why_not(entry, task))}
+    unsuited = {task.name: why for task in loaded if (why := _why_not(entry, task, budget))}
     seen = {}
     for task in loaded:
         if entry.weights_hash is not None and (found := _seen(entry, task)):
@@ -284,8 +284,10 @@ def _seen(entry: Entry, task: LoadedTask) -> tuple[str, ...]:
     return overlap(task, entry.training)
 
 
-def _why_not(entry: Entry, task: LoadedTask) -> str:
+def _why_not(entry: Entry, task: LoadedTask, budget: Budget) -> str:
     """Why an entry is not run on a task; empty if it is."""
+    if entry.is_heavy and budget.n_heavy_windows == 0:
+        return f"the budget {budget.name!r} does not train networks of this size"
     if task.kind == "identity" and not entry.is_probe:
         return "only probes are asked whose windows they are"
     return entry.unsuited(task.facts)
