@@ -1,0 +1,175 @@
+"""Our entries are our estimators, trained as a user would, and their controls take away what they say."""
+
+from dataclasses import replace
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from tiny_tasks import noise_data
+
+from mne_specmoe import BrainRVQClassifier, SpecMoEClassifier, SpecMoEFeaturizer
+from mne_specmoe.benchmark.entries import BUDGETS, Setting, TaskFacts
+from mne_specmoe.benchmark.ours import Head, entries_of, permuted, starters
+from mne_specmoe.data.synthetic import make_eeg
+from mne_specmoe.nn.heads import POOLINGS
+
+ALL = {entry.name: entry for entry in starters()}
+PARTS = (("P0", "P1", "P2"), ("P3", "P4"), ("P5",))
+
+
+def eeg(subjects, seed):
+    """EEG whose alpha is stronger where the label is 1."""
+    data = noise_data(n_per_subject=8, subjects=subjects)
+    X = make_eeg(len(data), 3, 200, random_state=seed)
+    alpha = np.sin(2 * np.pi * 10 * np.arange(200) / 200)
+    return data.with_signals((X + 4e-5 * data.y[:, None, None] * alpha).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def parts():
+    return tuple(eeg(subjects, seed) for seed, subjects in enumerate(PARTS))
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cache")
+    return Setting(0, BUDGETS["tiny"], joblib.Memory(folder, verbose=0).cache, folder)
+
+
+def test_a_probe_is_a_featurizer_and_a_linear_model(parts, setting):
+    training, validation, test = parts
+    selected = ALL["specmoe-logistic"].fit(training, validation, setting)
+    featurizer = SpecMoEFeaturizer()
+    model = LogisticRegression(C=selected.choice["settings"]["C"], class_weight="balanced", max_iter=1000)
+    pipeline = make_pipeline(featurizer, StandardScaler(), model).fit(training.X, training.y)
+    np.testing.assert_allclose(selected.predict(test).probabilities, pipeline.predict_proba(test.X), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["specmoe-head", "specmoe-finetuned", "brainrvq-head", "brainrvq-finetuned"])
+def test_what_is_remembered_of_frozen_networks_changes_nothing(parts, setting, name, monkeypatch):
+    training, validation, test = parts
+    fast = ALL[name].fit(training, validation, setting).predict(test).probabilities
+    monkeypatch.setattr(Head, "_known", lambda self, data, setting: None)
+    slow = ALL[name].fit(training, validation, setting).predict(test).probabilities
+    np.testing.assert_allclose(fast, slow, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "options"),
+    [("specmoe-head", SpecMoEClassifier, {}), ("brainrvq-head", BrainRVQClassifier, {"ch_names": ["Fz", "Cz", "Pz"]})],
+)
+def test_a_head_is_our_classifier_with_the_validation_part_of_the_fold(parts, setting, name, make, options):
+    training, validation, test = parts
+    selected = ALL[name].fit(training, validation, setting)
+    both = training.joined(validation)
+
+    class Given(make):
+        def _inner_split(self, n_epochs, labels, groups, seed):
+            return np.arange(len(training)), np.arange(len(training), n_epochs)
+
+    estimator = Given(max_epochs=3, patience=None, batch_size=16, random_state=0)
+    estimator.__dict__.update(options)
+    expected = estimator.fit(both.X, both.y).predict_proba(test.X)
+    np.testing.assert_allclose(selected.predict(test).probabilities, expected, atol=2e-5)
+    assert selected.choice["n_looks"] == 3
+
+
+def test_fine_tuning_changes_the_experts(parts, setting):
+    training, validation, test = parts
+    head, tuned = (ALL[f"specmoe-{kind}"].fit(training, validation, setting) for kind in ("head", "finetuned"))
+    assert tuned.choice["n_looks"] == 3
+    assert tuned.choice["settings"]["epoch"] in (1, 2, 3)
+    assert head.n_parameters == tuned.n_parameters > 4_000_000
+
+
+def test_the_power_spectrum_alone_says_nothing_of_the_experts(parts, setting):
+    training, validation, test = parts
+    blind = ALL["specmoe-head@psd-alone"]
+    one = blind.fit(training, validation, setting).predict(test)
+    other = replace(blind.fit, weights=replace(blind.fit.weights, is_random=True))
+    np.testing.assert_array_equal(one.probabilities, other(training, validation, setting).predict(test).probabilities)
+
+
+def test_variants_pick_what_they_say(parts, setting):
+    training = parts[0]
+    for name, options in (
+        ("max-time", {"time_pooling": "max"}),
+        ("max-channel", {"channel_pooling": "max"}),
+        ("one-expert", {}),
+    ):
+        fit = ALL[f"specmoe-logistic@{name}"].fit
+        from mne_specmoe.benchmark.features import embed
+
+        found = fit.pick(embed(training, fit.weights, setting), **dict(fit.options))
+        expected = SpecMoEFeaturizer(**options).fit_transform(training.X)
+        np.testing.assert_allclose(found, expected[:, : found.shape[1]], rtol=1e-5, atol=1e-6)
+    assert found.shape[1] == 128
+    assert list(POOLINGS) == ["mean", "max"]
+
+
+def test_permuted_labels_are_those_of_training_only(parts, setting):
+    training, validation, test = parts
+    plain, shuffled = (ALL[f"specmoe-logistic{end}"] for end in ("", "@permuted"))
+    right = [
+        (entry.fit(training, validation, setting).predict(test).labels == test.y).mean() for entry in (plain, shuffled)
+    ]
+    assert right[0] == 1
+    assert right[1] < 1
+
+
+def test_permuting_keeps_counts_and_structure():
+    data = noise_data(n_per_subject=20)
+    found = permuted(data, np.random.default_rng(0))
+    assert (found.y != data.y).mean() > 0.3
+    for who in set(data.subjects.tolist()):
+        own = data.subjects == who
+        assert sorted(found.y[own]) == sorted(data.y[own])
+    diagnosis = data.with_labels((data.subjects > "P2").astype(int))
+    found = permuted(diagnosis, np.random.default_rng(1))
+    labels = {who: set(found.y[data.subjects == who].tolist()) for who in set(data.subjects.tolist())}
+    assert all(len(each) == 1 for each in labels.values())
+    assert sorted(label for each in labels.values() for label in each) == [0, 0, 0, 1, 1, 1]
+
+
+def test_random_and_permuted_differ_from_seed_to_seed(parts, setting):
+    training, validation, test = parts
+    for name in ("brainrvq-ridge@random", "brainrvq-ridge@permuted"):
+        one, two = (
+            ALL[name].fit(training, validation, replace(setting, seed=seed)).predict(test).labels for seed in (0, 0)
+        )
+        np.testing.assert_array_equal(one, two)
+
+
+def test_every_pretrained_entry_has_its_controls_and_says_what_it_saw():
+    mains = [entry for entry in ALL.values() if entry.role == "pretrained"]
+    assert len(mains) == 8
+    for entry in mains:
+        assert {f"{entry.name}@random", f"{entry.name}@permuted"} <= set(ALL)
+        assert ALL[f"{entry.name}@random"].weights_hash is None
+        assert ALL[f"{entry.name}@random"].stochastic
+        assert entry.training
+    assert {entry.control for entry in ALL.values()} == {None, "random", "permuted", "flattened", "variant"}
+
+
+def test_logistic_probes_leave_regressions_to_the_others():
+    facts = TaskFacts("seed_vig", (), ("Cz",), 200, 200.0)
+    assert ALL["specmoe-logistic"].unsuited(facts)
+    for name in ("specmoe-ridge", "specmoe-head", "brainrvq-finetuned"):
+        assert not ALL[name].unsuited(facts)
+
+
+@pytest.mark.parametrize("name", ["specmoe-ridge", "specmoe-head", "brainrvq-ridge", "brainrvq-head"])
+def test_numbers_can_be_predicted(parts, setting, name):
+    training, validation, test = (part.with_labels(part.y + 0.5, ()) for part in parts)
+    prediction = ALL[name].fit(training, validation, setting).predict(test)
+    assert prediction.probabilities is None
+    assert prediction.labels.shape == (len(test),)
+
+
+def test_a_users_weights_have_entries_of_their_own():
+    names = [entry.name for entry in entries_of("brainrvq-starter", "mine", "Mine")]
+    assert names[0] == "mine-ridge"
+    assert "mine-finetuned@random" in names
