@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mne_specmoe.benchmark.plan import all_cells
-from mne_specmoe.benchmark.results import Cell, Circumstances, ResultsFile, done_record, failed_record
-from mne_specmoe.benchmark.scoring import pooled_confusion
+from mne_specmoe.benchmark.results import Circumstances, ResultsFile, done_record, failed_record
 
 N_WINDOWS = 20  # per class and subject
 # Task, estimator → share of windows (or, where subjects have one label, of subjects) that is right.
@@ -78,6 +77,21 @@ def circumstances(plan, cell):
     return Circumstances({"numpy": "2.1"}, "p", weights, split_hashes(plan)[cell.task], overlap, tested)
 
 
+def scores_of(matrix):
+    """The metrics of counts, by their textbook formulas."""
+    counts = np.array(matrix, dtype=float)
+    right, true, said = np.diag(counts), counts.sum(1), counts.sum(0)
+    present, n = true > 0, counts.sum()
+    found = {
+        "balanced_accuracy": (right[present] / true[present]).mean(),
+        "weighted_f1": (true[present] * 2 * right[present] / (true + said)[present]).sum() / n,
+    }
+    if present.sum() > 1:
+        by_chance = (true * said).sum() / n**2
+        found["cohen_kappa"] = (right.sum() / n - by_chance) / (1 - by_chance)
+    return found
+
+
 def done(plan, cell, *, skill=None, seconds=3.0):
     """A record with counts that are drawn with the estimator's skill, the same whenever they are drawn."""
     facts = plan["tasks"][cell.task]
@@ -95,13 +109,13 @@ def done(plan, cell, *, skill=None, seconds=3.0):
             matrix[label, label] += right
             matrix[label, (label + 1) % n_classes] += n - right
         confusion[who] = matrix.tolist()
-    each = {who: pooled_confusion([{who: matrix}]) for who, matrix in confusion.items()}
+    each = {who: scores_of(matrix) for who, matrix in confusion.items()}
     metrics = {metric for found in each.values() for metric in found}
     return done_record(
         cell,
         circumstances(plan, cell),
         scores={m: {who: found[m] for who, found in each.items() if m in found} for m in sorted(metrics)},
-        pooled=pooled_confusion([confusion]),
+        pooled=scores_of(sum(map(np.array, confusion.values()))),
         confusion=confusion,
         selection={"n_looks": 3},
         seconds=seconds + sum(map(ord, cell.estimator)) % 50,
@@ -122,6 +136,3 @@ def write(path: Path, plan, *, change=lambda cell, record: record):
         if (record := change(cell, done(plan, cell))) is not None:
             file.append(record)
     return path
-
-
-__all__ = ["SKILL", "Cell", "done", "failed", "make_plan", "split_hashes", "subjects_of", "write"]

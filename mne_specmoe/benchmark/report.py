@@ -48,6 +48,7 @@ SEEN, MAYBE_SEEN, SEEN_OTHERS = "⚠", "⚠?", "(⚠)"
 only unseen subjects are scored, on other subjects of the task."""
 
 _NONE = "–"
+_GAP = "\N{NO-BREAK SPACE}"
 _METRICS = {
     "balanced_accuracy": "balanced accuracy",
     "cohen_kappa": "Cohen's κ",
@@ -176,7 +177,7 @@ class _Book:
         subjects = numbers.everyone.subjects if comparison is None else comparison.subjects
         is_seen = overlap.among(subjects or overlap.subjects)
         mark = {True: SEEN, None: MAYBE_SEEN, False: SEEN_OTHERS if overlap.subjects else ""}[is_seen]
-        return f"{self.estimators[name]} {mark}".rstrip()
+        return f"{self.estimators[name]}{_GAP}{mark}" if mark else self.estimators[name]
 
 
 def _base(out: str | os.PathLike) -> Path:
@@ -200,9 +201,9 @@ def _what_was_run(book: _Book, numbers: Sequence[TaskNumbers]) -> list[Part]:
         Paragraph(
             f"{n_of(len(book.tasks), 'task')}{also}; {n_of(len(plan['estimators']), 'estimator')}; "
             f"{n_of(plan['n_seeds'], 'seed')} for each estimator that depends on chance, one for the others. A cell is "
-            f"one estimator in one fold of a task with one seed. Of {n_of(state.n_planned, 'planned cell')}, "
-            f"{state.n_done:,} are done, {state.n_failed:,} failed, and {state.n_missing:,} were not run. All cells "
-            f"together took {_number(hours)} hours of processing."
+            f"one estimator in one fold of a task with one seed. {n_of(state.n_planned, 'cell')} planned: "
+            f"{state.n_done:,} done, {state.n_failed:,} failed, {state.n_missing:,} not run. All cells together took "
+            f"{_number(hours)} hours."
         )
     )
     columns = ("task", "data set", "subjects", "windows", "channels", "seconds", "classes", "folds", "cells")
@@ -346,7 +347,7 @@ def verdict_sentence(results: Results, tasks: Sequence[TaskNumbers]) -> str:
         text = f"{where} {'pretraining helps' if n else 'does pretraining help'} by all four gates"
     if found:
         who = [f"{titles[task]} ({_named(names, estimators)})" for task, names in found.items()]
-        text += f": {'; '.join(who)}"
+        text += f": {', '.join(who)}"
     return f"{so_far}{text}.{_open_questions(asked, titles)}"
 
 
@@ -358,7 +359,7 @@ def _helped(numbers: TaskNumbers) -> dict[str, bool]:
 
 def _named(helped: dict[str, bool], titles: dict[str, str]) -> str:
     """Titles of estimators that pass, with that reservation."""
-    return ", ".join(f"{titles[name]}{', on unseen subjects only' * partly}" for name, partly in helped.items())
+    return "; ".join(f"{titles[name]}{' on unseen subjects only' * partly}" for name, partly in helped.items())
 
 
 def _open_questions(asked: Sequence[TaskNumbers], titles: dict[str, str]) -> str:
@@ -371,8 +372,8 @@ def _open_questions(asked: Sequence[TaskNumbers], titles: dict[str, str]) -> str
     if not open_:
         return ""
     return (
-        f" On {', '.join(open_)} the question stays open for some weights: they fail no gate, but not all gates could "
-        "be evaluated, which never counts as passed."
+        f" On {' and '.join(open_)} the question stays open for some weights: they fail no gate, but not all gates "
+        "could be evaluated, which never counts as passed."
     )
 
 
@@ -472,30 +473,26 @@ def _metric_table(book: _Book, numbers: TaskNumbers) -> Table:
     """All other metrics; where folds are pooled, also the metric of the folds one by one."""
     metrics = metrics_of(numbers.rows.values(), numbers.metric)
     pooled = [m for m in metrics if any(m in row.folds for row in numbers.rows.values())]
-    shown = [(metric, True) for metric in pooled] + [(metric, False) for metric in metrics]
-    shown = [each for each in shown if each != (numbers.metric, bool(pooled))]
+    shown = [(metric, True) for metric in pooled if metric != numbers.metric]
+    shown += [(metric, False) for metric in metrics if (metric == numbers.metric) == (metric in pooled)]
 
     def cells(row: Row) -> list[str]:
-        found = [(row.folds if is_pooled else row.cells).get(metric) for metric, is_pooled in shown]
-        return [book.label(numbers, row.name), *map(_spread(row), found)]
+        return [book.label(numbers, row.name), *(_metric_cell(row, *each) for each in shown)]
 
     names = [f"{_metric(m)}{', folds pooled' if p else ', per test part' if pooled else ''}" for m, p in shown]
     caption = f"Other metrics on {book.titles[numbers.name]}, mean ± SD over seeds × folds"
     caption += ", or over seeds where folds are pooled." if pooled else "."
-    note = "In parentheses: over how many cells, where the metric is not defined for all or cells are missing."
+    note = "In parentheses: how many scores, where the metric is not defined for all cells or cells are missing."
     return _marked(caption, ("estimator", *names), _grouped(numbers, cells), [note])
 
 
-def _spread(row: Row) -> object:
-    """How to write a metric of a row."""
-
-    def write(score: object) -> str:
-        if score is None:
-            return _NONE
-        partial = score.n < row.progress.n_planned and score not in row.folds.values()
-        return f"{score} ({score.n})" if partial else str(score)
-
-    return write
+def _metric_cell(row: Row, metric: str, is_pooled: bool) -> str:
+    """A metric of a row, with the number of scores where some are missing."""
+    score = (row.folds if is_pooled else row.cells).get(metric)
+    if score is None:
+        return _NONE
+    is_partial = row.progress.problem or (not is_pooled and score.n < row.progress.n_planned)
+    return f"{score} ({score.n})" if is_partial else str(score)
 
 
 def _cost_table(book: _Book, numbers: TaskNumbers) -> Table:
@@ -632,17 +629,19 @@ def _control_table(book: _Book, numbers: TaskNumbers, rows: Iterable[Row]) -> Ta
         difference = against_chance(book.results, numbers, row.name)
         main = _main(row, numbers)
         cells.append([book.label(numbers, row.name), kind, of, main, *_chance_cells(row, numbers, difference)])
-    columns = ("estimator", "what it is", "control of", _metric(numbers.metric), "less chance [95 % CI]", "verdict")
+    metric = _metric(numbers.metric)
+    columns = ("estimator", "what it is", "control of", metric, "less chance [95 % CI]", "p", "verdict")
     notes = ["Less chance: subjects are weighted so that each class counts the same."] * numbers.facts["per_subject"]
-    return _marked(f"Controls on {book.titles[numbers.name]}.", columns, [("", cells)], notes)
+    caption = f"Controls on {book.titles[numbers.name]}, {n_of(len(numbers.subjects), 'subject')}."
+    return _marked(caption, columns, [("", cells)], notes)
 
 
 def _chance_cells(row: Row, numbers: TaskNumbers, difference: Difference | None) -> list[str]:
     """Difference to chance, and in words."""
     if difference is None:
         one = "one subject" if len(numbers.subjects) == 1 else "there is no chance level to compare with"
-        return [f"not evaluated: {row.problem or one}", _NONE]
-    return [f"{difference.interval}, p = {difference.p:.3g}, {n_of(difference.n_subjects, 'subject')}", _at(difference)]
+        return [f"not evaluated: {row.problem or one}", _NONE, _NONE]
+    return [_difference(difference), f"{difference.p:.3g}", _at(difference)]
 
 
 def _at(difference: Difference) -> str:
@@ -744,7 +743,8 @@ def _worst_label(book: _Book, name: str) -> str:
     """Title of an estimator, with the worst of its marks on any task."""
     labels = {book.label(numbers, name) for numbers in book.tasks}
     title = book.estimators[name]
-    return next((f"{title} {mark}" for mark in (SEEN, MAYBE_SEEN) if f"{title} {mark}" in labels), title)
+    marked = [f"{title}{_GAP}{mark}" for mark in (SEEN, MAYBE_SEEN)]
+    return next((label for label in marked if label in labels), title)
 
 
 def _subjects_part(book: _Book, numbers: TaskNumbers, number: int) -> list[Part]:

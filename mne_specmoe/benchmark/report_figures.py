@@ -124,16 +124,19 @@ def subjects_figure(first: Scores, second: Scores, titles: tuple[str, str], seen
         counts[place] = counts.get(place, 0) + 1
     values = [value for x, y, _ in counts for value in (x, y)]
     margin = 0.06 * (max(values) - min(values)) or 0.1
+    color = _LOOKS["pretrained"][0]
     limits = (min(values) - margin, max(values) + margin)
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(4.2, 4.0), layout="constrained")
         axes = figure.add_subplot()
         axes.plot(limits, limits, color="0.6", lw=0.8, zorder=1)
         for (x, y, is_seen), n in counts.items():
-            face = "none" if is_seen else _LOOKS["pretrained"][0]
-            axes.scatter(x, y, 26 * n, face, edgecolors=_LOOKS["pretrained"][0], alpha=0.8, zorder=2)
+            size = 26 if n == 1 else 40 + 26 * n  # room for the number
+            face = "none" if is_seen else color
+            axes.scatter(x, y, size, face, edgecolors=color, alpha=0.8, zorder=2)
             if n > 1:
-                axes.annotate(f"{n}", (x, y), (7 + 2 * n**0.5, -3), textcoords="offset points", fontsize=8)
+                axes.annotate(f"{n}", (x, y), ha="center", va="center_baseline", fontsize=7,
+                              color=color if is_seen else "white")  # fmt: skip
         axes.set(xlim=limits, ylim=limits, xlabel=f"{metric}, {_short(titles[1])}")
         axes.set_ylabel(f"{metric},\n{_short(titles[0])}")
         axes.set_aspect("equal")
