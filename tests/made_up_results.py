@@ -97,7 +97,7 @@ def done(plan, cell, *, skill=None, seconds=3.0):
     facts = plan["tasks"][cell.task]
     skill = SKILL.get(cell.estimator, 0.6) if skill is None else skill
     rng = np.random.default_rng(list(repr(cell).encode()))
-    n_classes, confusion = len(facts["classes"]), {}
+    n_classes, confusion = len(facts["classes"]) or 2, {}
     for place, who in enumerate(subjects_of(plan, cell)):
         present = [place % n_classes] if facts["per_subject"] else list(range(n_classes))
         if cell.task == "sleep" and cell.fold == 1:

@@ -185,7 +185,7 @@ def _plain(text: str) -> str:
 
 def _inline(text: str) -> str:
     """Text on one line that Markdown shows as it is, in a line or a cell."""
-    text = _MEANINGFUL.sub(r"\\\g<0>", " ".join(text.split()))
+    text = _MEANINGFUL.sub(r"\\\g<0>", re.sub("[ \t\r\n]+", " ", text).strip(" "))
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
