@@ -74,10 +74,10 @@ _BUDGET = {
     "n_heavy_windows": "training windows that a network of more than two million parameters sees",
 }
 _GATES = {
-    "better": "1. better than the strongest classical method",
-    "significant": "2. significantly so",
-    "unseen": "3. subjects unseen in pretraining",
-    "controlled": "4. better than its controls",
+    "better": "1 better",
+    "significant": "2 significant",
+    "unseen": "3 unseen",
+    "controlled": "4 controlled",
 }
 _MEANINGS = {
     r"(?<!\()⚠(?!\?)": f"{SEEN} The weights were pretrained on subjects that are scored here.",
@@ -571,11 +571,12 @@ def _all_gates(book: _Book) -> list[Part]:
     parts: list[Part] = [
         Heading("The four gates of “pretraining helps”"),
         Paragraph(
-            "Pretraining is said to help on a task if all four gates are passed: (1) the mean score over subjects is "
-            "higher than that of the strongest classical method; (2) the 95 % interval of the paired difference lies "
-            "above zero, and the p-value, corrected for the number of pretrained estimators, is 0.05 or less; (3) no "
-            "scored subject was used for pretraining; (4) pretrained weights are better than random ones, and real "
-            "labels better than permuted ones, by interval and p-value. A gate that cannot be evaluated is not passed. "
+            "Pretraining is said to help on a task if all four gates are passed: (1, better) the mean score over "
+            "subjects is higher than that of the strongest classical method; (2, significant) the 95 % interval of the "
+            "paired difference lies above zero, and the p-value, corrected for the number of pretrained estimators, is "
+            "0.05 or less; (3, unseen) no scored subject was used for pretraining; (4, controlled) pretrained weights "
+            "are better than random ones, and real labels better than permuted ones, by interval and p-value. A gate "
+            "that cannot be evaluated is not passed. "
             "Nothing is corrected for the number of tasks."
         ),
     ]
@@ -625,12 +626,12 @@ def _control_table(book: _Book, numbers: TaskNumbers, rows: Iterable[Row]) -> Ta
     for row in rows:
         entry = entries[row.name]
         kind = _CONTROLS.get(entry["control"], entry["control"] or _ROLES[row.role].lower())
-        of = book.estimators.get(entry["control_of"], _NONE)
+        what = f"{kind} of {book.estimators[entry['control_of']]}" if entry["control_of"] in book.estimators else kind
         difference = against_chance(book.results, numbers, row.name)
         main = _main(row, numbers)
-        cells.append([book.label(numbers, row.name), kind, of, main, *_chance_cells(row, numbers, difference)])
+        cells.append([book.label(numbers, row.name), main, *_chance_cells(row, numbers, difference), what])
     metric = _metric(numbers.metric)
-    columns = ("estimator", "what it is", "control of", metric, "less chance [95 % CI]", "p", "verdict")
+    columns = ("estimator", metric, "less chance [95 % CI]", "p", "verdict", "what it is")
     notes = ["Less chance: subjects are weighted so that each class counts the same."] * numbers.facts["per_subject"]
     caption = f"Controls on {book.titles[numbers.name]}, {n_of(len(numbers.subjects), 'subject')}."
     return _marked(caption, columns, [("", cells)], notes)
@@ -732,7 +733,7 @@ def _rank_part(book: _Book) -> list[Part]:
     ranks = ", ".join(f"{titles[name]} {mean:.2f}" for name, mean in found.ranks.items())
     caption = (
         f"Critical-difference plot: mean ranks over {n_of(found.n_tasks, 'task')} of the estimators that have all "
-        "scores of all of them (controls with permuted labels or a flattened spectrum left out). A black line joins "
+        "scores of all of them (controls with permuted labels or a flattened spectrum left out). A thick line joins "
         "estimators that cannot be told apart, by Nemenyi's test at the level of 0.05."
     )
     image = Image("ranks.svg", rank_figure(found, titles, roles), f"Mean ranks: {ranks}.", caption)
@@ -765,7 +766,7 @@ def _subjects_part(book: _Book, numbers: TaskNumbers, number: int) -> list[Part]
     higher = sum(first.means[who] > second.means[who] for who in paired)
     lower = sum(first.means[who] < second.means[who] for who in paired)
     caption = (
-        f"{title}: {labels[0]} against {labels[1]}, one dot per subject (a number stands beside dots of several). "
+        f"{title}: {labels[0]} against {labels[1]}, one dot per subject (of several subjects, one with their number). "
         f"Above the line the pretrained weights are better: {higher} of {n_of(len(paired), 'subject')}; below it: "
         f"{lower}."
     )

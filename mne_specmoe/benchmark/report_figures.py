@@ -5,12 +5,15 @@ same numbers, byte by byte.
 """
 
 import io
+import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from mne_specmoe.benchmark.statistics import Ranking, Scores
 
@@ -34,7 +37,8 @@ _STYLE = {
     "text.parse_math": False,  # names may hold dollar signs
 }
 _WIDTH = 5.0  # inches
-_LONGEST_NAME = 38  # characters
+_LINE = 34  # characters
+_ABOVE = 2.5  # lines above the first rank, for the critical difference
 
 
 class Point(NamedTuple):
@@ -76,25 +80,30 @@ def rank_figure(ranking: Ranking, titles: Mapping[str, str], roles: Mapping[str,
     Demšar, J. (2006), "Statistical comparisons of classifiers over multiple data sets", figure 1.
     """
     names, ranks = list(ranking.ranks), list(ranking.ranks.values())
+    labels = [_wrapped(titles[name]) for name in names]
+    heights = np.array([1.6 + label.count("\n") for label in labels])  # in lines of text
+    places = heights.cumsum() - heights / 2
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, 1.1 + 0.24 * len(names)), layout="constrained")
+        figure = Figure(figsize=(_WIDTH, 1.1 + 0.155 * (heights.sum() + _ABOVE)), layout="constrained")
         axes = figure.add_subplot()
-        for place, name in enumerate(names):
+        for name, mean, place in zip(names, ranks, places, strict=True):
             color, marker = _LOOKS[roles[name]]
-            axes.plot(ranks[place], place, marker, color=color, markersize=6)
+            axes.plot(mean, place, marker, color=color, markersize=6)
         groups = _cliques(ranks, ranking.critical_difference)
         right = max(ranks) + 0.06 * len(names)
         for number, (first, last) in enumerate(groups, start=1):
-            axes.plot([right + 0.035 * len(names) * number] * 2, [first - 0.25, last + 0.25], color="black", lw=2.5)
-        axes.set_yticks(range(len(names)), [_short(titles[name]) for name in names])
-        axes.set_ylim(len(names) - 0.4, -1.6)
+            across, along = right + 0.035 * len(names) * number, (places[first] - 0.4, places[last] + 0.4)
+            axes.plot([across] * 2, along, color="black", lw=2.5)
+        axes.set_yticks(places, labels)
+        axes.set_ylim(heights.sum(), -_ABOVE)
         axes.grid(axis="y", color="0.9", lw=0.6)
         axes.set_axisbelow(True)
         axes.errorbar(
             1 + ranking.critical_difference / 2, -1, xerr=ranking.critical_difference / 2, color="black", capsize=3
         )
-        label = f"critical difference {ranking.critical_difference:.2f}"
-        axes.annotate(label, (1 + ranking.critical_difference, -1), (5, -3), textcoords="offset points", fontsize=8)
+        axes.annotate(f"critical difference {ranking.critical_difference:.2f}", (1, -1), (0, 5),
+                      textcoords="offset points", fontsize=8)  # fmt: skip
+        axes.set_xlim(left=0.5)
         axes.set_xlabel(f"mean rank over {ranking.n_tasks} tasks (1 is best)")
         _role_legend(axes, [roles[name] for name in names])
         return _svg(figure)
@@ -137,8 +146,8 @@ def subjects_figure(first: Scores, second: Scores, titles: tuple[str, str], seen
             if n > 1:
                 axes.annotate(f"{n}", (x, y), ha="center", va="center_baseline", fontsize=7,
                               color=color if is_seen else "white")  # fmt: skip
-        axes.set(xlim=limits, ylim=limits, xlabel=f"{metric}, {_short(titles[1])}")
-        axes.set_ylabel(f"{metric},\n{_short(titles[0])}")
+        axes.set(xlim=limits, ylim=limits, xlabel=f"{metric},\n{_wrapped(titles[1])}")
+        axes.set_ylabel(f"{metric},\n{_wrapped(titles[0])}")
         axes.set_aspect("equal")
         return _svg(figure)
 
@@ -172,6 +181,9 @@ def compute_figure(points: Sequence[Point], chance: float | None, metric: str) -
             if point.is_named:
                 _name(axes, point, points)
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=_steps(points)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set(xlabel="seconds per cell", ylabel=metric)
         axes.margins(x=0.1, y=0.12)
         _role_legend(axes, [point.role for point in points])
@@ -193,7 +205,7 @@ def _name(axes: Axes, point: Point, points: Sequence[Point]) -> None:
     is_right = point.seconds**2 > min(p.seconds for p in points) * max(p.seconds for p in points)
     offset, align = ((-6, 5), "right") if is_right else ((6, 5), "left")
     axes.annotate(
-        _short(point.title), (point.seconds, point.score), offset, textcoords="offset points", fontsize=8, ha=align
+        _wrapped(point.title), (point.seconds, point.score), offset, textcoords="offset points", fontsize=8, ha=align
     )
 
 
@@ -206,9 +218,15 @@ def _role_legend(axes: Axes, roles: Sequence[str]) -> None:
     axes.figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), handletextpad=0.1)
 
 
-def _short(title: str) -> str:
-    """A title that leaves room for the figure."""
-    return title if len(title) <= _LONGEST_NAME else f"{title[: _LONGEST_NAME - 1]}…"
+def _wrapped(title: str) -> str:
+    """A title in lines that leave room for the figure; nothing of it is lost."""
+    return "\n".join(textwrap.wrap(title, _LINE))
+
+
+def _steps(points: Sequence[Point]) -> tuple[int, ...]:
+    """Which multiples of powers of ten have ticks: more of them on a short axis."""
+    seconds = [point.seconds for point in points]
+    return (1,) if max(seconds) > 300 * min(seconds) else (1, 3) if max(seconds) > 30 * min(seconds) else (1, 2, 5)
 
 
 def _svg(figure: Figure) -> str:
