@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from mne_specmoe.benchmark.report_figures import Point, compute_figure, rank_fig
 from mne_specmoe.benchmark.report_tables import (
     UNKNOWN,
     Comparison,
+    Progress,
     Results,
     Row,
     TaskNumbers,
@@ -213,7 +214,7 @@ def _what_was_run(book: _Book, numbers: Sequence[TaskNumbers]) -> list[Part]:
     return [*parts, *_budget(book), *_versions(book)]
 
 
-def _warnings(state: object) -> list[Part]:
+def _warnings(state: Progress) -> list[Part]:
     """What has to be known before a number is read."""
     if not state.n_planned:
         return [Paragraph("Nothing was planned: the results file names no cells.", "warning")]
@@ -258,11 +259,7 @@ def _task_facts(book: _Book, numbers: TaskNumbers) -> list[str]:
 def _budget(book: _Book) -> list[Part]:
     """How much every estimator could try."""
     budget = book.results.plan["budget"]
-    lines = [
-        f"{_BUDGET.get(name, name)}: {'all' if value is None else _number(value)}"
-        for name, value in budget.items()
-        if name != "name"
-    ]
+    lines = [f"{_BUDGET.get(name, name)}: {_limit(value)}" for name, value in budget.items() if name != "name"]
     name = f" “{budget['name']}”" if "name" in budget else ""
     text = f"All estimators have the same budget{name} for choosing settings, and choose on validation data only:"
     return [Paragraph(text), Bullets(lines)]
@@ -534,7 +531,7 @@ def _unseen_table(book: _Book, numbers: TaskNumbers) -> list[Part]:
     return [_marked(caption, columns, groups, notes)]
 
 
-def _grouped(numbers: TaskNumbers, cells: object) -> list[tuple[str, list[list[str]]]]:
+def _grouped(numbers: TaskNumbers, cells: Callable[[Row], list[str]]) -> list[tuple[str, list[list[str]]]]:
     """Rows of a table by role."""
     groups = [(_ROLES[role], [cells(row) for row in numbers.of_role(role)]) for role in ROLES]
     return [(title, rows) for title, rows in groups if rows]
@@ -920,26 +917,27 @@ def _metric(name: str) -> str:
     return _METRICS.get(name, name)
 
 
-def _optional(value: object, form: object) -> str:
+def _optional(value: object, form: str | Callable[[object], str]) -> str:
     """A value in a format, or by a function; a dash where there is none."""
     if value is None:
         return _NONE
     return form.format(value) if isinstance(form, str) else form(value)
 
 
-def _number(value: object) -> str:
-    """A number to three digits, or in full where it is whole."""
+def _number(value: float | None) -> str:
+    """A number to three digits, or in full where it is an integer."""
     if value is None:
         return _NONE
-    if isinstance(value, bool | str):
-        return str(value)
-    return (
-        f"{value:,}"
-        if float(value).is_integer() and isinstance(value, int)
-        else f"{value:.3g}"
-        if value < 1000
-        else f"{value:,.0f}"
-    )
+    if isinstance(value, int) or value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def _limit(value: object) -> str:
+    """A part of the budget."""
+    if value is None:
+        return "all"
+    return _number(value) if isinstance(value, int | float) else str(value)
 
 
 def _text(value: object) -> str:

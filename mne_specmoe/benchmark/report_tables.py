@@ -228,7 +228,7 @@ class TaskNumbers:
     unseen : Comparison | None
         On those whom no weights saw, where weights saw some.
     left_out : list of str
-        Estimators whose weights saw all subjects, which nobody could be left over by.
+        Estimators whose weights saw all subjects. For them nobody is unseen, so they do not count in `unseen`.
     """
 
     name: str
