@@ -41,7 +41,7 @@ LAYERS = (
     ("pretraining.runs", "estimators._base"),
     ("pretraining.specmoe", "pretraining.brainrvq"),
     ("estimators.specmoe", "estimators.brainrvq", "viz"),
-    ("features", "benchmark.results", "benchmark.task_data"),
+    ("features", "benchmark.results", "benchmark.task_data", "benchmark.document"),
     ("benchmark.splits", "benchmark.plain", "benchmark.recordings", "benchmark.intervals", "benchmark.gauges"),
     ("benchmark.brainrvq_plain", "benchmark.sizes", "benchmark.statistics"),
     ("benchmark.plan", "benchmark.folds", "benchmark.fingerprints", "benchmark.leakage", "benchmark.readers"),
