@@ -120,7 +120,7 @@ def load(task: Task | Recipe, root: Path, max_windows: int | None) -> LoadedTask
     } | protocol
     if max_windows is not None and len(data) > max_windows:
         step = -(-len(data) // max_windows)
-        about["confounds"].append(f"every {step}th window of each recording was used, {len(data)} are there")
+        about["confounds"].append(f"one in {step} windows of each recording was used; there are {len(data)}")
         data = data.take(thinned(data, step)).read_only()
     split = task.split(data)
     if not about["known_leaks"]:

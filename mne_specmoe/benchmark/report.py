@@ -71,8 +71,11 @@ _CONTROLS = {"random": "random weights", "permuted": "permuted labels", "flatten
 _BUDGET = {
     "n_looks": "looks at validation data (candidate settings, or checkpoints of a network), at most",
     "max_windows": "windows of a task, at most",
-    "n_windows": "training windows that a network sees, all passes together",
-    "n_heavy_windows": "training windows that a network of more than two million parameters sees",
+    "n_windows": "training windows that a small network sees, all passes together",
+    "n_medium_windows": "training windows that a network of medium cost sees",
+    "n_heavy_windows": "training windows that a network of more than two million untrained parameters sees",
+    "n_unfrozen": "passes over the training windows in which pretrained weights train too, where they are fine-tuned",
+    "max_channels": "channels of a window, drawn anew for every step, on which experts are fine-tuned",
 }
 _GATES = {
     "better": "1 better",
@@ -250,7 +253,7 @@ def _task_facts(book: _Book, numbers: TaskNumbers) -> list[str]:
         _number(facts.get("n_windows")),
         _number(facts.get("n_channels")),
         _number(facts.get("window_seconds")),
-        str(len(facts["classes"]) or "regression"),
+        str(len(facts["classes"]) or facts.get("n_classes") or "regression"),
         str(len(facts["folds"])),
         f"{state.n_done} + {state.n_failed} + {state.n_missing}",
     ]
