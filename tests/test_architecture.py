@@ -50,7 +50,9 @@ LAYERS = (
     ("benchmark.recipes.registry",),
     ("benchmark.scoring",),
     ("benchmark.entries",),
-    ("benchmark.networks", "benchmark.features"),
+    ("benchmark.hmm", "benchmark.cca", "benchmark.spectra", "benchmark.st_transformer"),
+    ("benchmark.networks", "benchmark.features", "benchmark.classical"),
+    ("benchmark.specialists",),
     ("benchmark.peers", "benchmark.ours"),
     ("benchmark.run", "benchmark.gates", "benchmark.codes", "benchmark.report_tables", "benchmark.report_figures"),
     ("benchmark.report",),
@@ -61,7 +63,7 @@ LEVELS = {module: level for level, line in enumerate(LAYERS) for module in line}
 
 # Third-party package -> the only modules that import it; "data." stands for the whole folder.
 DOORS = {
-    "mne": ("data.", "viz", "benchmark.recordings", "benchmark.recipes.", "benchmark.peers"),
+    "mne": ("data.", "viz", "benchmark.recordings", "benchmark.recipes.", "benchmark.classical"),
     "mne_bids": ("data.",),
     "skorch": ("estimators._training", "benchmark.networks"),  # there, under braindecode's estimators
     "safetensors": ("checkpoint",),
