@@ -50,7 +50,7 @@ LAYERS = (
     ("benchmark.recipes.registry",),
     ("benchmark.scoring",),
     ("benchmark.entries",),
-    ("benchmark.hmm", "benchmark.cca", "benchmark.spectra", "benchmark.st_transformer"),
+    ("benchmark.hmm", "benchmark.cca", "benchmark.spectra", "benchmark.conventions", "benchmark.st_transformer"),
     ("benchmark.networks", "benchmark.features", "benchmark.classical"),
     ("benchmark.specialists",),
     ("benchmark.peers", "benchmark.ours"),
