@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -98,36 +99,37 @@ class TestTraining:
             expected = direct.predict_proba(z_scored(test.X))
         found = selected.predict(test).probabilities
         np.testing.assert_allclose(found, expected, atol=1e-6)
-        assert np.ptp(expected[:, 0]) > 0.01
+        assert np.ptp(expected[:, 0]) > 1e-3
         assert selected.n_parameters == sum(value.numel() for value in direct.module_.parameters())
 
     def test_eegnet_finds_a_planted_oscillation(self):
         training, validation, test = (oscillating(96, n_channels=2, seed=seed) for seed in (0, 10, 20))
-        found = ENTRIES["eegnet"].fit(training, validation, allowing(4000)).predict(test)
+        found = ENTRIES["eegnet"].fit(training, validation, allowing(2000)).predict(test)
         assert score(found, test).pooled["balanced_accuracy"] > 0.8
 
     @pytest.mark.parametrize("name", ["eegnet", "shallowfbcspnet", "st-transformer", "biot", "labram", "cbramod"])
     def test_the_seed_decides_and_nothing_else(self, name):
-        data = noise(20)
+        data = noise(8, n_times=200)
         fit = partial(ENTRIES[name].fit, data, data)
-        first = fit(allowing(20)).predict(data).probabilities
+        first = fit(allowing(8)).predict(data).probabilities
         torch.rand(7)
         np.random.default_rng().random(3)
         state = torch.get_rng_state()
-        again = fit(allowing(20))
+        again = fit(allowing(8))
         np.testing.assert_array_equal(again.predict(data).probabilities, first)
         assert torch.equal(torch.get_rng_state(), state)
-        other = fit(allowing(20, seed=1)).predict(data).probabilities
+        other = fit(allowing(8, seed=1)).predict(data).probabilities
         assert np.abs(other - first).max() > 1e-4
 
-    def test_looking_more_often_does_not_change_training(self):
-        training, validation = noise(40, seed=1), noise(40, seed=2)
-        often, rarely = (fit_small(training, training, allowing(400, n_looks=n_looks)) for n_looks in (10, 1))
-        if often.choice["best_epoch"] == 10:
-            np.testing.assert_array_equal(
-                often.predict(validation).probabilities, rarely.predict(validation).probabilities
-            )
-        assert rarely.choice["best_epoch"] == 10
+    def test_looking_more_often_does_not_change_training(self, monkeypatch):
+        epochs = iter(range(10))
+        monkeypatch.setattr(networks, "selection_score", lambda prediction, data: next(epochs))
+        training, test = noise(40), noise(8, seed=2)
+        often = ENTRIES["eegnet"].fit(training, training, allowing(400, n_looks=10))  # has dropout
+        monkeypatch.undo()
+        rarely = ENTRIES["eegnet"].fit(training, training, allowing(400, n_looks=1))
+        assert often.choice["best_epoch"] == rarely.choice["best_epoch"] == 10
+        np.testing.assert_array_equal(often.predict(test).probabilities, rarely.predict(test).probabilities)
 
     def test_the_first_of_the_best_checkpoints_is_kept(self, monkeypatch):
         given = iter([0.5, 0.7, 0.6, 0.7, 0.1])
@@ -167,19 +169,20 @@ class TestTraining:
         assert (choices["n_epochs"], choices["n_windows_seen"]) == (1, 40)
 
     def test_classes_that_are_rare_are_found(self):
-        training = noise(200, n_channels=1)
-        training.y[:] = np.arange(200) % 10 == 0
-        recipe = Recipe(SMALL.build, SMALL.convention, lr=0.05)
-        found = fit_network(training, noise(100, n_channels=1, seed=3), allowing(4000), recipe=recipe)
-        share = found.predict(noise(200, n_channels=1, seed=4)).labels.mean()
-        assert 0.1 < share < 0.9
+        # By 1.4 standard deviations: without weights, nine windows in ten being of one class, few would be called rare.
+        parts = [noise(400, n_channels=1, n_times=200, seed=seed) for seed in (0, 1)]
+        for part in parts:
+            part.y[:] = np.arange(400) % 10 == 0
+            part.X[part.y == 1] *= 1.07
+        recipe = Recipe(SMALL.build, SMALL.convention, lr=0.02)
+        found = fit_network(parts[0], parts[0], allowing(8000, n_looks=1), recipe=recipe).predict(parts[1])
+        assert 0.15 < found.labels.mean() < 0.6
+        assert score(found, parts[1]).pooled["balanced_accuracy"] > 0.65
 
     def test_numbers_are_learnt_on_their_own_scale(self):
-        training = noise(64, n_channels=1)
-        training.X *= np.linspace(0.5, 1.5, 64, dtype=np.float32)[:, None, None]
-        from dataclasses import replace
-
-        numbers = replace(training, y=1000 + 1e5 * training.X.std((1, 2)).astype(float), classes=())
+        data = noise(64, n_channels=1)
+        data.X[:] *= np.linspace(0.5, 1.5, 64, dtype=np.float32)[:, None, None]
+        numbers = replace(data, y=1000 + 1e5 * data.X.std((1, 2)).astype(float), classes=())
         recipe = Recipe(SMALL.build, SMALL.convention, lr=0.05)
         found = fit_network(numbers, numbers, allowing(3200), recipe=recipe)
         assert found.predict(numbers).probabilities is None
