@@ -169,15 +169,15 @@ class TestTraining:
         assert (choices["n_epochs"], choices["n_windows_seen"]) == (1, 40)
 
     def test_classes_that_are_rare_are_found(self):
-        # By 1.4 standard deviations: without weights, nine windows in ten being of one class, few would be called rare.
+        # By two standard deviations: without weights, nine windows in ten being of one class, few would be called rare.
         parts = [noise(400, n_channels=1, n_times=200, seed=seed) for seed in (0, 1)]
         for part in parts:
             part.y[:] = np.arange(400) % 10 == 0
-            part.X[part.y == 1] *= 1.07
+            part.X[part.y == 1] *= 1.1
         recipe = Recipe(SMALL.build, SMALL.convention, lr=0.02)
         found = fit_network(parts[0], parts[0], allowing(8000, n_looks=1), recipe=recipe).predict(parts[1])
         assert 0.15 < found.labels.mean() < 0.6
-        assert score(found, parts[1]).pooled["balanced_accuracy"] > 0.65
+        assert score(found, parts[1]).pooled["balanced_accuracy"] > 0.7
 
     def test_numbers_are_learnt_on_their_own_scale(self):
         data = noise(64, n_channels=1)
