@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from functools import partial
 
+import mne
 from torch import Tensor, nn
 
 from mne_specmoe.benchmark.classical import CLASSICAL
@@ -66,7 +67,8 @@ class ChannelDoubled(nn.Module):
 def _library(training: TaskData, shape: tuple[int, int], n_outputs: int, *, name: str, **settings: object) -> nn.Module:
     """A network of braindecode's."""
     make = getattr(import_braindecode().models, name)
-    return make(n_chans=shape[0], n_times=shape[1], n_outputs=n_outputs, **settings)
+    with mne.use_log_level("ERROR"):  # EEGNet's own defaults are deprecated, and it says so each time
+        return make(n_chans=shape[0], n_times=shape[1], n_outputs=n_outputs, **settings)
 
 
 def _shallow(training: TaskData, shape: tuple[int, int], n_outputs: int) -> nn.Module:
