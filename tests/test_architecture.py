@@ -69,7 +69,9 @@ LAYERS = (
     ("benchmark.recipes.registry",),
     ("benchmark.scoring",),
     ("benchmark.entries",),
-    ("benchmark.networks", "benchmark.features", "benchmark.frozen", "benchmark.loaded"),
+    ("benchmark.hmm", "benchmark.cca", "benchmark.spectra", "benchmark.conventions", "benchmark.st_transformer"),
+    ("benchmark.networks", "benchmark.features", "benchmark.classical", "benchmark.frozen", "benchmark.loaded"),
+    ("benchmark.specialists",),
     ("benchmark.peers", "benchmark.ours"),
     ("benchmark.run", "benchmark.gates", "benchmark.codes", "benchmark.report_tables", "benchmark.report_figures"),
     ("benchmark.report", "benchmark.choice"),
@@ -81,7 +83,7 @@ LEVELS = {module: level for level, line in enumerate(LAYERS) for module in line}
 
 # Third-party package -> the only modules that import it; "data." stands for the whole folder.
 DOORS = {
-    "mne": ("data.", "viz", "benchmark.recordings", "benchmark.recipes.", "benchmark.peers"),
+    "mne": ("data.", "viz", "benchmark.recordings", "benchmark.recipes.", "benchmark.classical", "benchmark.peers"),
     "mne_bids": ("data.",),
     "skorch": (
         "estimators._training",

@@ -1,0 +1,240 @@
+"""Estimators without pretraining and without networks: band power, spectra, covariances, and guesses.
+
+All classifiers weigh the classes alike, as balanced accuracy does. Each tries up to twenty settings on validation data
+(fewer where the budget has fewer looks), and keeps the first of the best.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import product
+
+import mne
+import numpy as np
+from mne.decoding import CSP
+from scipy.special import softmax
+from sklearn.base import BaseEstimator
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.svm import SVC
+
+from mne_specmoe.benchmark.entries import Entry, Selected, Setting, fit_best, suits_all, suits_classification
+from mne_specmoe.benchmark.spectra import BANDS, band_pass, band_powers, mean_log_psd
+from mne_specmoe.benchmark.task_data import TaskData
+
+FILTERS = ((8.0, 30.0), (1.0, 45.0))
+"""Bands, in Hz, that spatial methods choose from: where movements show, and nearly all."""
+
+_STRENGTHS = tuple(float(f"{value:.3g}") for value in np.logspace(-5, 3, 20))
+
+Candidates = Sequence[tuple[Mapping[str, object], Callable[[], BaseEstimator]]]
+
+
+def thinned(candidates: Sequence, n_most: int) -> list:
+    """Take as many candidates as there may be looks, evenly spaced, from the middles of equal parts.
+
+    Parameters
+    ----------
+    candidates : sequence
+        In an order in which neighbours are alike.
+    n_most : int
+        How many to take; all if there are no more.
+
+    Returns
+    -------
+    chosen : list
+        In the same order.
+
+    Examples
+    --------
+    >>> thinned(range(9), 3)
+    [1, 4, 7]
+    """
+    n_all = len(candidates)
+    if n_all <= n_most:
+        return list(candidates)
+    return [candidates[(2 * place + 1) * n_all // (2 * n_most)] for place in range(n_most)]
+
+
+class MarginSVC(SVC):
+    """Support vector machine whose margins are passed on as probabilities (logistic function, or softmax).
+
+    They rank windows as the margins do, which is what areas under curves need. They are not calibrated: scikit-learn's
+    own probabilities would cost five more fits, on parts that mix the subjects.
+    """
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Probabilities, shape (n_windows, n_classes)."""
+        margins = self.decision_function(X)
+        if margins.ndim == 1:
+            margins = np.stack([np.zeros_like(margins), margins], -1)
+        return softmax(margins, axis=-1)
+
+
+def _logistic(C: float) -> Pipeline:
+    """Logistic regression on standardised features."""
+    return make_pipeline(StandardScaler(), LogisticRegression(C=C, class_weight="balanced", max_iter=2000))
+
+
+def _ridge(alpha: float) -> Pipeline:
+    """Ridge regression on standardised features."""
+    return make_pipeline(StandardScaler(), Ridge(alpha))
+
+
+def _linear(data: TaskData) -> Candidates:
+    """Twenty strengths of the penalty."""
+    if data.classes:
+        return [({"C": C}, partial(_logistic, C)) for C in _STRENGTHS]
+    return [({"alpha": alpha}, partial(_ridge, alpha)) for alpha in _STRENGTHS]
+
+
+def balanced_lda(data: TaskData, shrinkage: float | str | None) -> LinearDiscriminantAnalysis:
+    """Linear discriminant analysis that expects the classes of the training part equally often.
+
+    Parameters
+    ----------
+    data : TaskData
+        The training part.
+    shrinkage : float or "auto" or None
+        Of the covariance.
+
+    Returns
+    -------
+    lda : LinearDiscriminantAnalysis
+        Not fitted.
+    """
+    n_classes = len(np.unique(data.y))
+    return LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage, priors=np.full(n_classes, 1 / n_classes))
+
+
+def _fit_dummy(training: TaskData, validation: TaskData, setting: Setting) -> Selected:
+    """The most frequent class, with the shares of the classes; or the mean."""
+    make = partial(DummyClassifier, strategy="prior") if training.classes else DummyRegressor
+    return fit_best([({}, make)], training, validation, setting, features=lambda data: np.zeros((len(data), 1)))
+
+
+def _fit_linear(
+    training: TaskData, validation: TaskData, setting: Setting, *, features: Callable[[TaskData], np.ndarray]
+) -> Selected:
+    """Logistic or ridge regression on features."""
+    candidates = thinned(_linear(training), setting.budget.n_looks)
+    return fit_best(candidates, training, validation, setting, features=features)
+
+
+def _fit_svm(training: TaskData, validation: TaskData, setting: Setting) -> Selected:
+    """Support vector machine with Gaussian kernel on band power."""
+
+    def make(C: float, width: float) -> Pipeline:
+        gamma = width / (len(BANDS) * len(training.ch_names))
+        return make_pipeline(StandardScaler(), MarginSVC(C=C, gamma=gamma, class_weight="balanced", break_ties=True))
+
+    grid = product((0.01, 0.1, 1.0, 10.0, 100.0), (0.03, 0.1, 0.3, 1.0))
+    candidates = [({"C": C, "gamma_times_n_features": width}, partial(make, C, width)) for C, width in grid]
+    candidates = thinned(candidates, setting.budget.n_looks)
+    return fit_best(candidates, training, validation, setting, features=band_powers)
+
+
+def _fit_csp(training: TaskData, validation: TaskData, setting: Setting) -> Selected:
+    """Common spatial patterns of filtered signals, and a linear discriminant of their log power."""
+
+    def make(n_components: int, reg: float | None) -> Pipeline:
+        return make_pipeline(CSP(n_components=n_components, reg=reg), balanced_lda(training, None))
+
+    counts = sorted({min(count, len(training.ch_names)) for count in (2, 4, 6, 8, 10)})
+    grid = thinned(list(product(FILTERS, counts, (None, 0.1))), setting.budget.n_looks)
+    found = []
+    for band in sorted({band for band, *_ in grid}, reverse=True):  # one after the other: filtered signals are large
+        candidates = [
+            ({"band_hz": list(band), "n_components": count, "reg": reg}, partial(make, count, reg))
+            for its_band, count, reg in grid
+            if its_band == band
+        ]
+        filtered = partial(_filtered, band=band)
+        with mne.use_log_level("ERROR"):
+            found.append(fit_best(candidates, training, validation, setting, features=filtered))
+    best = max(found, key=lambda selected: selected.choice["validation_score"])
+    return best._replace(choice=best.choice | {"n_looks": len(grid)})
+
+
+def _filtered(data: TaskData, *, band: tuple[float, float]) -> np.ndarray:
+    """Signals in a band, in microvolts."""
+    return band_pass(data.X, band, data.sfreq)
+
+
+def _fit_tangent(training: TaskData, validation: TaskData, setting: Setting) -> Selected:
+    """Covariances as points in the tangent space at their mean, and a linear model there."""
+    covariances, tangent_space = _riemannian()
+    spaces = [make_pipeline(covariances(estimator="oas"), tangent_space()) for _ in FILTERS]
+    for space, band in zip(spaces, FILTERS, strict=True):
+        space.fit(_filtered(training, band=band))
+
+    def features(data: TaskData) -> np.ndarray:
+        pairs = zip(spaces, FILTERS, strict=True)
+        return np.stack([space.transform(_filtered(data, band=band)) for space, band in pairs], 1)
+
+    def make(place: int, linear: Callable[[], Pipeline]) -> Pipeline:
+        return Pipeline([("band", FunctionTransformer(one_of, kw_args={"place": place})), *linear().steps])
+
+    candidates = [
+        ({"band_hz": list(band), **settings}, partial(make, place, linear))
+        for place, band in enumerate(FILTERS)
+        for settings, linear in _linear(training)[1::2]
+    ]
+    return fit_best(thinned(candidates, setting.budget.n_looks), training, validation, setting, features=features)
+
+
+def one_of(X: np.ndarray, place: int) -> np.ndarray:
+    """Take one of several kinds of features.
+
+    Parameters
+    ----------
+    X : ndarray, shape (n_windows, n_kinds, n_features)
+        All kinds.
+    place : int
+        Which of them.
+
+    Returns
+    -------
+    features : ndarray, shape (n_windows, n_features)
+    """
+    return X[:, place]
+
+
+def _riemannian() -> tuple[type, type]:
+    """What pyriemann has for it."""
+    try:
+        from pyriemann.estimation import Covariances
+        from pyriemann.tangentspace import TangentSpace
+    except ImportError as error:
+        raise ImportError(
+            "The tangent space needs pyriemann. Install the extra of the benchmark: pip install "
+            f"'mne-specmoe[benchmark]'. ({error})"
+        ) from error
+    return Covariances, TangentSpace
+
+
+CLASSICAL: tuple[Entry, ...] = (
+    Entry("dummy", "Chance", "chance", _fit_dummy, unsuited=suits_all),
+    Entry(
+        "bandpower-lr",
+        "Band power + logistic regression",
+        "classical",
+        partial(_fit_linear, features=band_powers),
+        unsuited=suits_all,
+        is_probe=True,
+    ),
+    Entry("bandpower-svm", "Band power + SVM", "classical", _fit_svm),
+    Entry(
+        "psd-lr",
+        "Spectrum + logistic regression",
+        "classical",
+        partial(_fit_linear, features=mean_log_psd),
+        unsuited=suits_all,
+        is_probe=True,
+    ),
+    Entry("csp-lda", "CSP + LDA", "classical", _fit_csp, unsuited=suits_classification),
+    Entry("tangent-lr", "Tangent space + logistic regression", "classical", _fit_tangent, unsuited=suits_all),
+)
+"""In the order of tables. For regressions, "logistic" becomes ridge regression."""

@@ -1,0 +1,123 @@
+"""What networks of others want to be given: units, scales, rates, lengths and channels."""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+
+import numpy as np
+from scipy.signal import resample_poly
+
+from mne_specmoe.benchmark.task_data import TaskData
+
+Convention = Callable[[TaskData], Callable[[TaskData], np.ndarray]]
+"""Takes the training part; returns what makes a network's input, float32, of windows in volts."""
+
+LEAST_VOLTS = 1e-9
+"""Nothing is divided by less: a flat channel stays flat."""
+
+BENDR_SITES = (
+    *("Fp1", "Fp2", "F7", "F3", "Fz", "F4", "F8", "T7", "C3", "Cz", "C4", "T8"),
+    *("P7", "P3", "Pz", "P4", "P8", "O1", "O2"),
+)
+"""Order of BENDR's channels; a twentieth says how large the amplitude is."""
+
+_BENDR_SFREQ = 256
+_OLD_NAMES = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}
+
+
+def standardised_windows(training: TaskData) -> Callable[[TaskData], np.ndarray]:
+    """Mean 0 and standard deviation 1 of every channel in every window."""
+
+    def prepare(data: TaskData) -> np.ndarray:
+        centred = data.X - data.X.mean(-1, keepdims=True)
+        return _as_input(centred / np.maximum(centred.std(-1, keepdims=True), LEAST_VOLTS))
+
+    return prepare
+
+
+def standardised_channels(training: TaskData) -> Callable[[TaskData], np.ndarray]:
+    """Mean 0 and standard deviation 1 of every channel over the training part, so that amplitudes still differ."""
+    volts = training.X.astype(np.float64)
+    mean = volts.mean((0, 2))[:, None]
+    deviation = np.maximum(volts.std((0, 2)), LEAST_VOLTS)[:, None]
+    return lambda data: _as_input((data.X - mean) / deviation)
+
+
+def tenths_of_millivolts(training: TaskData) -> Callable[[TaskData], np.ndarray]:
+    """Hundreds of microvolts, as many whole seconds as there are."""
+    return lambda data: _as_input(1e4 * data.X[..., : _whole_seconds(data)])
+
+
+def by_95th_percentile(training: TaskData) -> Callable[[TaskData], np.ndarray]:
+    """Every channel of every window divided by the 95th percentile of its absolute values."""
+
+    def prepare(data: TaskData) -> np.ndarray:
+        large = np.quantile(np.abs(data.X), 0.95, axis=-1, keepdims=True)
+        return _as_input(data.X / np.maximum(large, LEAST_VOLTS))
+
+    return prepare
+
+
+def for_bendr(training: TaskData) -> Callable[[TaskData], np.ndarray]:
+    """BENDR's 20 channels at 256 Hz (Kostas et al. 2021, section 2.5).
+
+    Every window is scaled to lie between −1 and 1, all channels alike. The last channel is constant: the range of the
+    window as a share of the largest of the training part, scaled to −1 to 1. Sites that no channel stands for are 0.
+    """
+    largest = max(float(np.ptp(training.X, axis=(1, 2)).max()), LEAST_VOLTS)
+
+    def prepare(data: TaskData) -> np.ndarray:
+        ratio = Fraction(_BENDR_SFREQ / data.sfreq).limit_denominator(1000)
+        volts = resample_poly(data.X.astype(np.float64), ratio.numerator, ratio.denominator, axis=-1)
+        low, high = volts.min((1, 2), keepdims=True), volts.max((1, 2), keepdims=True)
+        scaled = 2 * (volts - low) / np.maximum(high - low, LEAST_VOLTS) - 1
+        x = np.zeros((len(data), len(BENDR_SITES) + 1, volts.shape[-1]))
+        for channel, site in enumerate(places(data.ch_names, BENDR_SITES)):
+            if site is not None:
+                x[:, site] = scaled[:, channel]
+        x[:, -1] = np.clip(2 * (high - low)[..., 0] / largest - 1, -1, 1)
+        return _as_input(x)
+
+    return prepare
+
+
+def places(ch_names: Sequence[str], sites: Sequence[str]) -> list[int | None]:
+    """Tell which of a network's sites each channel stands for.
+
+    A channel that the network knows by name has that site. The others take sites that are left, in order: to a network
+    that was not trained, one is as good as another.
+
+    Parameters
+    ----------
+    ch_names : sequence of str
+        Channels of the windows.
+    sites : sequence of str
+        Channels of the network.
+
+    Returns
+    -------
+    places : list of int or None
+        Place among the sites; None for channels that find no site.
+    """
+    known = {_current(site): place for place, site in reversed(list(enumerate(sites)))}
+    found: list[int | None] = []
+    for name in ch_names:
+        place = known.get(_current(name))
+        found.append(None if place in found else place)
+    free = (place for place in range(len(sites)) if place not in set(found))
+    return [next(free, None) if place is None else place for place in found]
+
+
+def _current(name: str) -> str:
+    """A name in capitals, as the 10-10 system has it."""
+    return _OLD_NAMES.get(name.upper(), name.upper())
+
+
+def _whole_seconds(data: TaskData) -> int:
+    """Samples of the whole seconds in a window."""
+    n_second = round(data.sfreq)
+    return data.n_times // n_second * n_second
+
+
+def _as_input(x: np.ndarray) -> np.ndarray:
+    """What torch takes."""
+    return np.ascontiguousarray(x, dtype=np.float32)

@@ -1,0 +1,112 @@
+"""Classical estimators for one kind of task: frequencies of a flickering light, or stages of sleep."""
+
+from collections.abc import Callable
+from functools import partial
+from itertools import product
+
+import numpy as np
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from mne_specmoe.benchmark.cca import largest_correlations, references, stimulus_frequencies
+from mne_specmoe.benchmark.classical import balanced_lda, one_of, thinned
+from mne_specmoe.benchmark.entries import Entry, Selected, Setting, TaskFacts, fit_best
+from mne_specmoe.benchmark.hmm import chains, count_transitions, smooth
+from mne_specmoe.benchmark.scoring import Prediction, selection_score
+from mne_specmoe.benchmark.spectra import band_powers
+from mne_specmoe.benchmark.task_data import TaskData
+
+_SHRINKAGES = (None, "auto", 0.1, 0.3, 0.6)
+
+
+def _fit_cca(training: TaskData, validation: TaskData, setting: Setting) -> Selected:
+    """Correlations with each frequency, and a linear discriminant of them, which can also say that there is none."""
+    frequencies, n_harmonics = stimulus_frequencies(training.classes), (1, 2, 3, 4, 5)
+
+    def correlations(X: np.ndarray, count: int) -> np.ndarray:
+        found = (references(frequency, count, X.shape[-1], training.sfreq) for frequency in frequencies)
+        return np.stack([largest_correlations(X, y) for y in found], -1)
+
+    def features(data: TaskData) -> np.ndarray:
+        return np.stack([correlations(data.X, count) for count in n_harmonics], 1)
+
+    def make(place: int, shrinkage: float | str | None) -> Pipeline:
+        return make_pipeline(FunctionTransformer(one_of, kw_args={"place": place}), balanced_lda(training, shrinkage))
+
+    candidates = [
+        ({"n_harmonics": count, "shrinkage": shrinkage}, partial(make, place, shrinkage))
+        for (place, count), shrinkage in product(enumerate(n_harmonics), _SHRINKAGES[:4])
+    ]
+    return fit_best(thinned(candidates, setting.budget.n_looks), training, validation, setting, features=features)
+
+
+def _fit_spectral_lda(training: TaskData, validation: TaskData, setting: Setting) -> Selected:
+    """Linear discriminant of log band power."""
+    shrinkages = (None, "auto", *(round(0.05 * step, 2) for step in range(1, 19)))
+    candidates = [({"shrinkage": value}, partial(balanced_lda, training, value)) for value in shrinkages]
+    candidates = thinned(candidates, setting.budget.n_looks)
+    return fit_best(candidates, training, validation, setting, features=band_powers)
+
+
+def _fit_lda_hmm(training: TaskData, validation: TaskData, setting: Setting) -> Selected:
+    """The same, smoothed over each recording by a hidden Markov model."""
+    grid = list(product(_SHRINKAGES, (1.0, 10.0), (False, True)))
+    candidates, best = thinned(grid, setting.budget.n_looks), None
+    for shrinkage, pseudo_count, as_frequent in candidates:
+        lda = balanced_lda(training, shrinkage).fit(band_powers(training), training.y)
+        predict = _smoother(lda, training, pseudo_count=pseudo_count, as_frequent=as_frequent)
+        score = selection_score(predict(validation), validation)
+        if best is None or score > best[0]:
+            settings = {"shrinkage": shrinkage, "pseudo_count": pseudo_count, "as_frequent": as_frequent}
+            best = score, settings, predict, lda.coef_.size + lda.intercept_.size + len(training.classes) ** 2
+    score, settings, predict, n_learnt = best
+    choice = {"settings": settings, "n_looks": len(candidates), "validation_score": round(score, 6)}
+    return Selected(predict, choice, int(n_learnt))
+
+
+def _smoother(
+    lda: LinearDiscriminantAnalysis, training: TaskData, *, pseudo_count: float, as_frequent: bool
+) -> Callable[[TaskData], Prediction]:
+    """Predict all windows that follow each other together; a gap in time begins anew.
+
+    Unless classes are expected as often as they were in training, their smoothed probabilities are divided by that,
+    which favours short stages as balanced accuracy does.
+    """
+    counts = count_transitions(training) + pseudo_count
+    transitions = counts / counts.sum(1, keepdims=True)
+    shares = np.bincount(training.y, minlength=len(training.classes)) + pseudo_count
+    initial = shares / shares.sum()
+
+    def predict(data: TaskData) -> Prediction:
+        # The LDA's priors are equal, so that its probabilities are proportional to likelihoods.
+        probabilities = np.zeros((len(data), len(training.classes)))
+        probabilities[:, lda.classes_] = lda.predict_proba(band_powers(data))
+        for chain in chains(data):
+            probabilities[chain] = smooth(probabilities[chain], transitions, initial)
+        if not as_frequent:
+            probabilities /= initial
+            probabilities /= probabilities.sum(1, keepdims=True)
+        return Prediction(probabilities.argmax(1), probabilities)
+
+    return predict
+
+
+def _suits_flicker(facts: TaskFacts) -> str:
+    """For tasks with two frequencies or more."""
+    if len(stimulus_frequencies(facts.classes)) > 1:
+        return ""
+    return 'it needs classes that name frequencies of stimuli, such as "13 Hz"'
+
+
+def _suits_sleep(facts: TaskFacts) -> str:
+    """For tasks with stages of sleep."""
+    return "" if "REM" in facts.classes or {"R", "N2"} <= set(facts.classes) else "it is for stages of sleep"
+
+
+SPECIALISTS: tuple[Entry, ...] = (
+    Entry("cca", "CCA + LDA", "classical", _fit_cca, unsuited=_suits_flicker),
+    Entry("spectral-lda", "Band power + LDA", "classical", _fit_spectral_lda, unsuited=_suits_sleep),
+    Entry("lda-hmm", "Band power + LDA, smoothed by an HMM", "classical", _fit_lda_hmm, unsuited=_suits_sleep),
+)
+"""In the order of tables."""
