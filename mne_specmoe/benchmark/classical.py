@@ -20,7 +20,15 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
-from mne_specmoe.benchmark.entries import Entry, Selected, Setting, fit_best, suits_all, suits_classification
+from mne_specmoe.benchmark.entries import (
+    Entry,
+    Selected,
+    Setting,
+    fit_best,
+    spread,
+    suits_all,
+    suits_classification,
+)
 from mne_specmoe.benchmark.spectra import BANDS, band_pass, band_powers, mean_log_psd
 from mne_specmoe.benchmark.task_data import TaskData
 
@@ -30,32 +38,6 @@ FILTERS = ((8.0, 30.0), (1.0, 45.0))
 _STRENGTHS = tuple(float(f"{value:.3g}") for value in np.logspace(-5, 3, 20))
 
 Candidates = Sequence[tuple[Mapping[str, object], Callable[[], BaseEstimator]]]
-
-
-def thinned(candidates: Sequence, n_most: int) -> list:
-    """Take as many candidates as there may be looks, evenly spaced, from the middles of equal parts.
-
-    Parameters
-    ----------
-    candidates : sequence
-        In an order in which neighbours are alike.
-    n_most : int
-        How many to take; all if there are no more.
-
-    Returns
-    -------
-    chosen : list
-        In the same order.
-
-    Examples
-    --------
-    >>> thinned(range(9), 3)
-    [1, 4, 7]
-    """
-    n_all = len(candidates)
-    if n_all <= n_most:
-        return list(candidates)
-    return [candidates[(2 * place + 1) * n_all // (2 * n_most)] for place in range(n_most)]
 
 
 class MarginSVC(SVC):
@@ -119,7 +101,7 @@ def _fit_linear(
     training: TaskData, validation: TaskData, setting: Setting, *, features: Callable[[TaskData], np.ndarray]
 ) -> Selected:
     """Logistic or ridge regression on features."""
-    candidates = thinned(_linear(training), setting.budget.n_looks)
+    candidates = spread(_linear(training), setting.budget.n_looks)
     return fit_best(candidates, training, validation, setting, features=features)
 
 
@@ -132,7 +114,7 @@ def _fit_svm(training: TaskData, validation: TaskData, setting: Setting) -> Sele
 
     grid = product((0.01, 0.1, 1.0, 10.0, 100.0), (0.03, 0.1, 0.3, 1.0))
     candidates = [({"C": C, "gamma_times_n_features": width}, partial(make, C, width)) for C, width in grid]
-    candidates = thinned(candidates, setting.budget.n_looks)
+    candidates = spread(candidates, setting.budget.n_looks)
     return fit_best(candidates, training, validation, setting, features=band_powers)
 
 
@@ -143,7 +125,7 @@ def _fit_csp(training: TaskData, validation: TaskData, setting: Setting) -> Sele
         return make_pipeline(CSP(n_components=n_components, reg=reg), balanced_lda(training, None))
 
     counts = sorted({min(count, len(training.ch_names)) for count in (2, 4, 6, 8, 10)})
-    grid = thinned(list(product(FILTERS, counts, (None, 0.1))), setting.budget.n_looks)
+    grid = spread(list(product(FILTERS, counts, (None, 0.1))), setting.budget.n_looks)
     found = []
     for band in sorted({band for band, *_ in grid}, reverse=True):  # one after the other: filtered signals are large
         candidates = [
@@ -182,7 +164,7 @@ def _fit_tangent(training: TaskData, validation: TaskData, setting: Setting) -> 
         for place, band in enumerate(FILTERS)
         for settings, linear in _linear(training)[1::2]
     ]
-    return fit_best(thinned(candidates, setting.budget.n_looks), training, validation, setting, features=features)
+    return fit_best(spread(candidates, setting.budget.n_looks), training, validation, setting, features=features)
 
 
 def one_of(X: np.ndarray, place: int) -> np.ndarray:

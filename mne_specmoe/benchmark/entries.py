@@ -189,12 +189,30 @@ class Entry:
         check_option("role", self.role, ROLES)
 
 
-def spread(values: Sequence, n: int) -> list:
-    """Take at most `n` values, evenly spaced, the middle one if there is to be one."""
-    if n >= len(values):
+def spread(values: Sequence, n_most: int) -> list:
+    """Take as many values as there may be looks, evenly spaced, from the middles of equal parts.
+
+    Parameters
+    ----------
+    values : sequence
+        In an order in which neighbours are alike.
+    n_most : int
+        How many to take; all if there are no more.
+
+    Returns
+    -------
+    chosen : list
+        In the same order.
+
+    Examples
+    --------
+    >>> spread(range(9), 3)
+    [1, 4, 7]
+    """
+    n_all = len(values)
+    if n_all <= n_most:
         return list(values)
-    places = np.linspace(0, len(values) - 1, n) if n > 1 else [(len(values) - 1) / 2]
-    return [values[round(place)] for place in places]
+    return [values[(2 * place + 1) * n_all // (2 * n_most)] for place in range(n_most)]
 
 
 def fit_best(

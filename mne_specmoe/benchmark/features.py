@@ -88,12 +88,34 @@ def embed(data: TaskData, weights: Weights, setting: Setting) -> dict[str, np.nd
         frequencies; ``"pooled"``, time pooling (mean, max) × channel pooling (mean, max) × experts × 128. BrainRVQ:
         ``"tokens"``, 200, means over seconds and channels before the last norm; ``"normed"``, after it.
     """
-    compute = setting.remember(_EMBED[weights.family])
-    file, parts, rows = weights.file(setting), [], []
+    return by_recording(data, setting, _EMBED[weights.family], weights.file(setting), weights.sha256)
+
+
+def by_recording(data: TaskData, setting: Setting, function: Callable, *arguments: object) -> dict[str, np.ndarray]:
+    """Apply a function to the windows of each recording by itself, unless that was done before.
+
+    Parameters
+    ----------
+    data : TaskData
+        The windows.
+    setting : Setting
+        Its `remember` keeps results; what they took is added to its `remembered`.
+    function : callable
+        Of a module; takes windows in volts, names of channels, the sampling rate and `arguments`, and returns arrays
+        by name, with one row per window, and the seconds that it took.
+    *arguments : object
+        On which the result depends.
+
+    Returns
+    -------
+    arrays : dict of str to ndarray
+        In the order of the windows.
+    """
+    compute, parts, rows = setting.remember(function), [], []
     for recording in dict.fromkeys(data.recordings.tolist()):
         own = np.flatnonzero(data.recordings == recording)
         start = time.perf_counter()
-        arrays, seconds = compute(data.X[own], data.ch_names, data.sfreq, file, weights.sha256)
+        arrays, seconds = compute(data.X[own], data.ch_names, data.sfreq, *arguments)
         setting.remembered.append(seconds - (time.perf_counter() - start))
         parts.append(arrays)
         rows.append(own)

@@ -25,8 +25,8 @@ Build = Callable[[TaskData, tuple[int, int], int], nn.Module]
 """Takes the training part, channels and samples of the network's input, and the number of outputs."""
 
 
-@dataclass(frozen=True, eq=False)
-class Recipe:
+@dataclass(frozen=True)
+class NetworkRecipe:
     """A network, its input, and how it is trained.
 
     Attributes
@@ -39,6 +39,8 @@ class Recipe:
         Of AdamW.
     batch_size : int
         Windows of a step.
+    is_medium : bool
+        Whether a step costs several times as much as one of a small network.
     """
 
     build: Build
@@ -46,6 +48,7 @@ class Recipe:
     lr: float = 1e-3
     weight_decay: float = 0.01
     batch_size: int = 32
+    is_medium: bool = False
 
 
 class Plan(NamedTuple):
@@ -66,7 +69,7 @@ class Plan(NamedTuple):
     looks: tuple[int, ...]
 
 
-def plan_training(n_training: int, n_parameters: int, budget: Budget) -> Plan:
+def plan_training(n_training: int, n_parameters: int, budget: Budget, *, is_medium: bool = False) -> Plan:
     """Plan the training of a network within a budget.
 
     It makes as many passes as come nearest to the budget's windows, at most 100. If not even one fits, it makes one
@@ -80,12 +83,16 @@ def plan_training(n_training: int, n_parameters: int, budget: Budget) -> Plan:
         Of the network.
     budget : Budget
         Its windows and looks.
+    is_medium : bool
+        Whether the network is of medium cost.
 
     Returns
     -------
     plan : Plan
     """
-    n_windows = budget.n_heavy_windows if n_parameters > HEAVY else budget.n_windows
+    n_windows = budget.n_medium_windows if is_medium else budget.n_windows
+    if n_parameters > HEAVY:
+        n_windows = budget.n_heavy_windows
     n_epochs = min(MOST_EPOCHS, max(1, round(n_windows / n_training)))
     n_looks = min(budget.n_looks, n_epochs)
     looks = tuple(math.ceil(n_epochs * (place + 1) / n_looks) for place in range(n_looks))
@@ -138,7 +145,7 @@ class Looks(Callback):
         self._weights = {}
 
 
-def fit_network(training: TaskData, validation: TaskData, setting: Setting, *, recipe: Recipe) -> Selected:
+def fit_network(training: TaskData, validation: TaskData, setting: Setting, *, recipe: NetworkRecipe) -> Selected:
     """Train a network with class-balanced cross-entropy (or squared error of standardised targets).
 
     The result depends on the data, the setting and the recipe alone, and the state of torch's generators is left as it
@@ -172,7 +179,7 @@ def fit_network(training: TaskData, validation: TaskData, setting: Setting, *, r
         shape = prepare(training.take(np.arange(1))).shape[1:]
         network = recipe.build(training, shape, len(training.classes) or 1)
         n_parameters = sum(value.numel() for value in network.parameters() if value.requires_grad)
-        plan = plan_training(len(training), n_parameters, setting.budget)
+        plan = plan_training(len(training), n_parameters, setting.budget, is_medium=recipe.is_medium)
         chosen = np.random.default_rng(setting.seed).permutation(len(training))[: plan.n_training]
         part = training.take(np.sort(chosen))
         X_validation, targets = prepare(validation), _Targets(training)
@@ -221,7 +228,7 @@ def _predict(net: object, X: np.ndarray, targets: _Targets) -> Prediction:
         return targets.read(net, X)
 
 
-def _estimator(network: nn.Module, recipe: Recipe, part: TaskData, looks: Looks) -> object:
+def _estimator(network: nn.Module, recipe: NetworkRecipe, part: TaskData, looks: Looks) -> object:
     """Braindecode's estimator around a network."""
     braindecode = import_braindecode()
     settings = {

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import mne
@@ -16,8 +17,9 @@ from mne_specmoe.benchmark.conventions import (
     standardised_windows,
     tenths_of_millivolts,
 )
-from mne_specmoe.benchmark.entries import Entry, TaskFacts
-from mne_specmoe.benchmark.networks import Recipe, fit_network, import_braindecode
+from mne_specmoe.benchmark.entries import Entry, TaskFacts, suits_classification
+from mne_specmoe.benchmark.frozen_peers import FrozenNetwork
+from mne_specmoe.benchmark.networks import NetworkRecipe, fit_network, import_braindecode
 from mne_specmoe.benchmark.specialists import SPECIALISTS
 from mne_specmoe.benchmark.st_transformer import STTransformer
 from mne_specmoe.benchmark.task_data import TaskData
@@ -109,10 +111,11 @@ def _suits_200_hz(facts: TaskFacts, *, n_most: float = math.inf) -> str:
 def _entry(
     name: str,
     title: str,
-    recipe: Recipe,
+    recipe: NetworkRecipe,
     told: str,
     *,
     unsuited: Callable[[TaskFacts], str] = _suits_seconds,
+    is_heavy: bool = False,
 ) -> Entry:
     """A network of the benchmark, and what is said of its input."""
     parameters: Mapping[str, object] = {
@@ -122,57 +125,82 @@ def _entry(
         "input": told,
     }
     fit = partial(fit_network, recipe=recipe)
-    return Entry(name, title, "peer", fit, stochastic=True, unsuited=unsuited, parameters=parameters)
+    return Entry(
+        name, title, "peer", fit, stochastic=True, unsuited=unsuited, parameters=parameters, is_heavy=is_heavy
+    )  # fmt: skip
+
+
+def _frozen(entry: Entry) -> Entry:
+    """The same network as it was initialised, read by a logistic regression."""
+    fit = FrozenNetwork(entry.name, entry.fit.keywords["recipe"])
+    parameters = {"input": entry.parameters["input"]}
+
+    def unsuited(facts: TaskFacts) -> str:
+        return suits_classification(facts) or entry.unsuited(facts)
+
+    return replace(
+        entry,
+        name=f"{entry.name}-logistic",
+        title=f"{entry.title}, frozen, logistic",
+        fit=fit,
+        parameters=parameters,
+        unsuited=unsuited,
+        is_heavy=False,
+    )
 
 
 _EACH_WINDOW = "z-scored per window and channel"  # near to the moving standardisation that braindecode's authors use
 _ALL_WINDOWS = "z-scored per channel, over the training part"
 _SMALL: tuple[Entry, ...] = (
-    _entry("eegnet", "EEGNet", Recipe(partial(_library, name="EEGNet"), standardised_windows), _EACH_WINDOW),
+    _entry("eegnet", "EEGNet", NetworkRecipe(partial(_library, name="EEGNet"), standardised_windows), _EACH_WINDOW),
     _entry(
         "shallowfbcspnet",
         "ShallowFBCSPNet",
-        Recipe(_shallow, standardised_windows),
+        NetworkRecipe(_shallow, standardised_windows),
         _EACH_WINDOW,
     ),
     _entry(
         "eegconformer",
         "EEGConformer",
-        Recipe(partial(_library, name="EEGConformer"), standardised_channels, lr=2e-4),
+        NetworkRecipe(partial(_library, name="EEGConformer"), standardised_channels, lr=2e-4, is_medium=True),
         _ALL_WINDOWS,
     ),
-    _entry("st-transformer", "ST-Transformer", Recipe(_st_transformer, standardised_channels), _ALL_WINDOWS),
+    _entry("st-transformer", "ST-Transformer", NetworkRecipe(_st_transformer, standardised_channels), _ALL_WINDOWS),
 )
 _FOUNDATION: tuple[Entry, ...] = (
     _entry(
         "bendr",
         "BENDR (random initialisation)",
-        Recipe(partial(_library, name="BENDR"), for_bendr, lr=1e-4),
+        NetworkRecipe(partial(_library, name="BENDR"), for_bendr, lr=1e-4),
         "256 Hz, each window scaled to -1 to 1; 19 sites by name, other channels at sites that are left, rest 0; "
         "the 20th channel is the relative amplitude",
+        is_heavy=True,
     ),
     _entry(
         "biot",
         "BIOT (random initialisation)",
-        Recipe(partial(_library, name="BIOT", sfreq=_SFREQ), by_95th_percentile, lr=5e-4),
+        NetworkRecipe(partial(_library, name="BIOT", sfreq=_SFREQ), by_95th_percentile, lr=5e-4),
         "200 Hz, over the 95th percentile of absolute values per window and channel",
+        is_heavy=True,
         unsuited=partial(_suits_200_hz, n_most=256),
     ),
     _entry(
         "labram",
         "LaBraM (random initialisation)",
-        Recipe(_labram, tenths_of_millivolts, lr=5e-4, weight_decay=0.05),
+        NetworkRecipe(_labram, tenths_of_millivolts, lr=5e-4, weight_decay=0.05),
         "200 Hz, hundreds of microvolts, whole seconds; sites by name, other channels at sites that are left",
+        is_heavy=True,
         unsuited=partial(_suits_200_hz, n_most=128),
     ),
     _entry(
         "cbramod",
         "CBraMod (random initialisation)",
-        Recipe(partial(_library, name="CBraMod"), tenths_of_millivolts, lr=1e-4, weight_decay=0.05),
+        NetworkRecipe(partial(_library, name="CBraMod"), tenths_of_millivolts, lr=1e-4, weight_decay=0.05),
         "200 Hz, hundreds of microvolts, whole seconds",
+        is_heavy=True,
         unsuited=_suits_200_hz,
     ),
 )
 
-PEERS: tuple[Entry, ...] = (*CLASSICAL, *SPECIALISTS, *_SMALL, *_FOUNDATION)
+PEERS: tuple[Entry, ...] = (*CLASSICAL, *SPECIALISTS, *_SMALL, *_FOUNDATION, *map(_frozen, _FOUNDATION))
 """In the order of tables. No network has weights from other recordings."""

@@ -10,8 +10,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from mne_specmoe.benchmark.cca import largest_correlations, references, stimulus_frequencies
-from mne_specmoe.benchmark.classical import balanced_lda, one_of, thinned
-from mne_specmoe.benchmark.entries import Entry, Selected, Setting, TaskFacts, fit_best
+from mne_specmoe.benchmark.classical import balanced_lda, one_of
+from mne_specmoe.benchmark.entries import Entry, Selected, Setting, TaskFacts, fit_best, spread
 from mne_specmoe.benchmark.hmm import chains, count_transitions, smooth
 from mne_specmoe.benchmark.scoring import Prediction, selection_score
 from mne_specmoe.benchmark.spectra import band_powers
@@ -38,21 +38,21 @@ def _fit_cca(training: TaskData, validation: TaskData, setting: Setting) -> Sele
         ({"n_harmonics": count, "shrinkage": shrinkage}, partial(make, place, shrinkage))
         for (place, count), shrinkage in product(enumerate(n_harmonics), _SHRINKAGES[:4])
     ]
-    return fit_best(thinned(candidates, setting.budget.n_looks), training, validation, setting, features=features)
+    return fit_best(spread(candidates, setting.budget.n_looks), training, validation, setting, features=features)
 
 
 def _fit_spectral_lda(training: TaskData, validation: TaskData, setting: Setting) -> Selected:
     """Linear discriminant of log band power."""
     shrinkages = (None, "auto", *(round(0.05 * step, 2) for step in range(1, 19)))
     candidates = [({"shrinkage": value}, partial(balanced_lda, training, value)) for value in shrinkages]
-    candidates = thinned(candidates, setting.budget.n_looks)
+    candidates = spread(candidates, setting.budget.n_looks)
     return fit_best(candidates, training, validation, setting, features=band_powers)
 
 
 def _fit_lda_hmm(training: TaskData, validation: TaskData, setting: Setting) -> Selected:
     """The same, smoothed over each recording by a hidden Markov model."""
     grid = list(product(_SHRINKAGES, (1.0, 10.0), (False, True)))
-    candidates, best = thinned(grid, setting.budget.n_looks), None
+    candidates, best = spread(grid, setting.budget.n_looks), None
     for shrinkage, pseudo_count, as_frequent in candidates:
         lda = balanced_lda(training, shrinkage).fit(band_powers(training), training.y)
         predict = _smoother(lda, training, pseudo_count=pseudo_count, as_frequent=as_frequent)

@@ -1,0 +1,91 @@
+"""What foundation models of others say while they are frozen, read by a logistic regression, as ours are."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor, nn
+
+from mne_specmoe.benchmark.entries import Selected, Setting, fit_best, spread
+from mne_specmoe.benchmark.features import by_recording
+from mne_specmoe.benchmark.networks import NetworkRecipe
+from mne_specmoe.benchmark.task_data import TaskData
+
+_STRENGTHS = np.logspace(-5, 2, 20)
+_BATCH = 16
+_REFERENCE_VOLTS = 1e-3  # the largest window, for inputs that say how large a window is among those of training
+
+
+@dataclass(frozen=True)
+class FrozenNetwork:
+    """Logistic regression on the features of a network as it was initialised; 20 strengths are tried.
+
+    Attributes
+    ----------
+    name : str
+        Of the network.
+    recipe : NetworkRecipe
+        Makes the network and its input.
+    """
+
+    name: str
+    recipe: NetworkRecipe
+
+    def __call__(self, training: TaskData, validation: TaskData, setting: Setting) -> Selected:
+        candidates = [({"C": float(C)}, _Logistic(float(C))) for C in spread(_STRENGTHS, setting.budget.n_looks)]
+
+        def features(data: TaskData) -> np.ndarray:
+            return by_recording(data, setting, _features, self.recipe, setting.seed)["features"]
+
+        return fit_best(candidates, training, validation, setting, features=features)
+
+
+@dataclass(frozen=True)
+class _Logistic:
+    """Makes an unfitted logistic regression."""
+
+    C: float
+
+    def __call__(self) -> Pipeline:
+        model = LogisticRegression(C=self.C, class_weight="balanced", max_iter=1000)
+        return make_pipeline(StandardScaler(), model)
+
+
+def _features(
+    X: np.ndarray, ch_names: tuple[str, ...], sfreq: float, recipe: NetworkRecipe, seed: int
+) -> tuple[dict[str, np.ndarray], float]:
+    """Features of windows, means over channels and time, and the seconds that they took."""
+    start = time.perf_counter()
+    data = _unlabelled(X, ch_names, sfreq)
+    x = torch.from_numpy(recipe.convention(_reference(data))(data))
+    with torch.random.fork_rng(devices=[]), torch.inference_mode():
+        torch.manual_seed(seed)
+        network = recipe.build(data, tuple(x.shape[1:]), 2).eval()
+        parts = [_tokens(network, part) for part in x.split(_BATCH)]
+    features = torch.cat([part.flatten(1, -2).mean(1) if part.ndim > 2 else part for part in parts])
+    return {"features": features.numpy()}, time.perf_counter() - start
+
+
+def _tokens(network: nn.Module, x: Tensor) -> Tensor:
+    """What a network of braindecode's hands to its head."""
+    if hasattr(network, "ch_names"):
+        return network.network(x, ch_names=network.ch_names, return_features=True)["features"]
+    return network(x, return_features=True)["features"]
+
+
+def _unlabelled(X: np.ndarray, ch_names: tuple[str, ...], sfreq: float) -> TaskData:
+    """Windows of one recording."""
+    names = np.full(len(X), "one")
+    zeros = np.zeros(len(X), dtype=int)
+    return TaskData(X, zeros, names, names, names, zeros, sfreq, ch_names, ("any",))
+
+
+def _reference(data: TaskData) -> TaskData:
+    """Instead of a training part: features must not depend on it, or no two folds could share them."""
+    X = np.zeros_like(data.X[:1])
+    X[..., 0] = _REFERENCE_VOLTS
+    return data.take(np.zeros(1, dtype=int)).with_signals(X)
