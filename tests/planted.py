@@ -4,13 +4,26 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from tiny_tasks import noise_data
 
 from mne_specmoe.benchmark.entries import BUDGETS, Setting
+from mne_specmoe.benchmark.networks import import_braindecode
 from mne_specmoe.benchmark.task_data import TaskData
 
 TINY = Setting(seed=0, budget=BUDGETS["tiny"], remember=lambda function: function)
 SITES = ("Fz", "Cz", "Pz", "C3", "C4", "O1", "O2", "Oz", "F3", "F4", "P3", "P4")
+
+
+def _has_braindecode() -> bool:
+    try:
+        import_braindecode()
+    except ImportError:
+        return False
+    return True
+
+
+needs_braindecode = pytest.mark.skipif(not _has_braindecode(), reason="needs the extra of the benchmark")
 
 
 def noise(

@@ -139,18 +139,28 @@ def _fit_svm(training: TaskData, validation: TaskData, setting: Setting) -> Sele
 def _fit_csp(training: TaskData, validation: TaskData, setting: Setting) -> Selected:
     """Common spatial patterns of filtered signals, and a linear discriminant of their log power."""
 
-    def make(band: tuple[float, float], n_components: int, reg: float | None) -> Pipeline:
-        filtering = FunctionTransformer(band_pass, kw_args={"band": band, "sfreq": training.sfreq})
-        return make_pipeline(filtering, CSP(n_components=n_components, reg=reg), balanced_lda(training, None))
+    def make(n_components: int, reg: float | None) -> Pipeline:
+        return make_pipeline(CSP(n_components=n_components, reg=reg), balanced_lda(training, None))
 
     counts = sorted({min(count, len(training.ch_names)) for count in (2, 4, 6, 8, 10)})
-    grid = product(FILTERS, counts, (None, 0.1))
-    candidates = [
-        ({"band_hz": list(band), "n_components": count, "reg": reg}, partial(make, band, count, reg))
-        for band, count, reg in grid
-    ]
-    with mne.use_log_level("ERROR"):
-        return fit_best(thinned(candidates, setting.budget.n_looks), training, validation, setting)
+    grid = thinned(list(product(FILTERS, counts, (None, 0.1))), setting.budget.n_looks)
+    found = []
+    for band in sorted({band for band, *_ in grid}, reverse=True):  # one after the other: filtered signals are large
+        candidates = [
+            ({"band_hz": list(band), "n_components": count, "reg": reg}, partial(make, count, reg))
+            for its_band, count, reg in grid
+            if its_band == band
+        ]
+        filtered = partial(_filtered, band=band)
+        with mne.use_log_level("ERROR"):
+            found.append(fit_best(candidates, training, validation, setting, features=filtered))
+    best = max(found, key=lambda selected: selected.choice["validation_score"])
+    return best._replace(choice=best.choice | {"n_looks": len(grid)})
+
+
+def _filtered(data: TaskData, *, band: tuple[float, float]) -> np.ndarray:
+    """Signals in a band, in microvolts."""
+    return band_pass(data.X, band, data.sfreq)
 
 
 def _fit_tangent(training: TaskData, validation: TaskData, setting: Setting) -> Selected:
@@ -158,11 +168,11 @@ def _fit_tangent(training: TaskData, validation: TaskData, setting: Setting) -> 
     covariances, tangent_space = _riemannian()
     spaces = [make_pipeline(covariances(estimator="oas"), tangent_space()) for _ in FILTERS]
     for space, band in zip(spaces, FILTERS, strict=True):
-        space.fit(band_pass(training.X, band, training.sfreq))
+        space.fit(_filtered(training, band=band))
 
     def features(data: TaskData) -> np.ndarray:
-        filtered = (band_pass(data.X, band, data.sfreq) for band in FILTERS)
-        return np.stack([space.transform(X) for space, X in zip(spaces, filtered, strict=True)], 1)
+        pairs = zip(spaces, FILTERS, strict=True)
+        return np.stack([space.transform(_filtered(data, band=band)) for space, band in pairs], 1)
 
     def make(place: int, linear: Callable[[], Pipeline]) -> Pipeline:
         return Pipeline([("band", FunctionTransformer(one_of, kw_args={"place": place})), *linear().steps])
