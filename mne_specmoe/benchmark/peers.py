@@ -171,7 +171,7 @@ _FOUNDATION: tuple[Entry, ...] = (
     _entry(
         "bendr",
         "BENDR (random initialisation)",
-        NetworkRecipe(partial(_library, name="BENDR"), for_bendr, lr=1e-4),
+        NetworkRecipe(partial(_library, name="BENDR"), for_bendr, lr=1e-5),  # at 1e-4 all outputs swing together
         "256 Hz, each window scaled to -1 to 1; 19 sites by name, other channels at sites that are left, rest 0; "
         "the 20th channel is the relative amplitude",
         is_heavy=True,

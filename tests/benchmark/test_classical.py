@@ -7,18 +7,12 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 
-from mne_specmoe.benchmark.classical import CLASSICAL, MarginSVC, thinned
+from mne_specmoe.benchmark.classical import CLASSICAL, MarginSVC
 from mne_specmoe.benchmark.entries import BUDGETS
 from mne_specmoe.benchmark.spectra import band_pass, band_powers, mean_log_psd
 
 FULL = TINY._replace(budget=BUDGETS["full"])
 ENTRIES = {entry.name: entry for entry in CLASSICAL}
-
-
-def test_thinned_candidates_are_spread_evenly():
-    assert thinned(range(20), 3) == [3, 10, 16]
-    assert thinned(range(20), 1) == [10]
-    assert thinned("abc", 3) == thinned("abc", 20) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("name", ["csp-lda", "tangent-lr", "bandpower-svm", "bandpower-lr", "psd-lr"])

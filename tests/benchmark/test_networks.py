@@ -11,7 +11,7 @@ from torch import nn
 from mne_specmoe.benchmark import networks
 from mne_specmoe.benchmark.conventions import standardised_windows
 from mne_specmoe.benchmark.entries import Budget
-from mne_specmoe.benchmark.networks import Recipe, class_weights, fit_network, plan_training
+from mne_specmoe.benchmark.networks import NetworkRecipe, class_weights, fit_network, plan_training
 from mne_specmoe.benchmark.peers import PEERS
 from mne_specmoe.benchmark.scoring import score, selection_score
 
@@ -38,7 +38,7 @@ def volts_in_ten_microvolts(training):
     return lambda data: 1e5 * data.X
 
 
-SMALL = Recipe(lambda training, shape, n_outputs: Means(shape[0], n_outputs), volts_in_ten_microvolts)
+SMALL = NetworkRecipe(lambda training, shape, n_outputs: Means(shape[0], n_outputs), volts_in_ten_microvolts)
 fit_small = partial(fit_network, recipe=SMALL)
 
 
@@ -159,7 +159,7 @@ class TestTraining:
     def test_few_windows_are_trained_on_though_they_fill_no_batch(self):
         training = noise(8)
         training.X[training.y == 1] *= 2
-        recipe = Recipe(SMALL.build, SMALL.convention, lr=0.05)
+        recipe = NetworkRecipe(SMALL.build, SMALL.convention, lr=0.05)
         found = fit_network(training, training, allowing(800), recipe=recipe)
         assert found.choice["validation_score"] == 1
 
@@ -174,7 +174,7 @@ class TestTraining:
         for part in parts:
             part.y[:] = np.arange(400) % 10 == 0
             part.X[part.y == 1] *= 1.1
-        recipe = Recipe(SMALL.build, SMALL.convention, lr=0.02)
+        recipe = NetworkRecipe(SMALL.build, SMALL.convention, lr=0.02)
         found = fit_network(parts[0], parts[0], allowing(8000, n_looks=1), recipe=recipe).predict(parts[1])
         assert 0.15 < found.labels.mean() < 0.6
         assert score(found, parts[1]).pooled["balanced_accuracy"] > 0.7
@@ -183,7 +183,7 @@ class TestTraining:
         data = noise(64, n_channels=1)
         data.X[:] *= np.linspace(0.5, 1.5, 64, dtype=np.float32)[:, None, None]
         numbers = replace(data, y=1000 + 1e5 * data.X.std((1, 2)).astype(float), classes=())
-        recipe = Recipe(SMALL.build, SMALL.convention, lr=0.05)
+        recipe = NetworkRecipe(SMALL.build, SMALL.convention, lr=0.05)
         found = fit_network(numbers, numbers, allowing(3200), recipe=recipe)
         assert found.predict(numbers).probabilities is None
         assert found.choice["validation_score"] > 0.8
@@ -196,7 +196,7 @@ class TestTraining:
 def test_without_braindecode_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "braindecode", None)
     data = noise(8)
-    recipe = Recipe(SMALL.build, standardised_windows)
+    recipe = NetworkRecipe(SMALL.build, standardised_windows)
     with pytest.raises(ImportError, match=r"mne-specmoe\[benchmark\].*torchaudio"):
         fit_network(data, data, TINY, recipe=recipe)
 
