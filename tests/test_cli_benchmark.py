@@ -30,7 +30,7 @@ def arguments(root, *more, tasks=("eegmat",), estimators=None):
 def test_runs_reports_and_does_not_run_again(root, capsys):
     assert main(arguments(root)) == 0
     out = capsys.readouterr().out
-    assert "12 cells, 0 of them failed" in out  # dummy, own with two seeds, band power, on three folds
+    assert "13 cells, 0 of them failed" in out  # three folds: dummy, own (two seeds), band power; one: whose windows
     assert main(arguments(root)) == 0
     assert "are in" in capsys.readouterr().err
     assert main(["benchmark", "report", str(root / "r.jsonl"), "--out", str(root / "report")]) == 0

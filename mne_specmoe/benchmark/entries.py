@@ -55,7 +55,7 @@ class Budget:
 
 BUDGETS: Mapping[str, Budget] = {
     "full": Budget("full"),
-    "small": Budget("small", 20, 512, 4_000, 1_000, 0, n_unfrozen=1, max_channels=3),
+    "small": Budget("small", 20, 512, 4_000, 600, 0, n_unfrozen=1, max_channels=2),
     "tiny": Budget("tiny", 3, 64, 64, 64, 32, n_unfrozen=1, max_channels=2),
 }
 """Budgets by name: for a machine with a GPU, for two cores, and for tests."""

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -62,12 +63,22 @@ def _features(
     start = time.perf_counter()
     data = _unlabelled(X, ch_names, sfreq)
     x = torch.from_numpy(recipe.convention(_reference(data))(data))
-    with torch.random.fork_rng(devices=[]), torch.inference_mode():
-        torch.manual_seed(seed)
-        network = recipe.build(data, tuple(x.shape[1:]), 2).eval()
+    network = _network(recipe, ch_names, sfreq, X.shape[-1], tuple(x.shape[1:]), seed)
+    with torch.inference_mode():
         parts = [_tokens(network, part) for part in x.split(_BATCH)]
     features = torch.cat([part.flatten(1, -2).mean(1) if part.ndim > 2 else part for part in parts])
     return {"features": features.numpy()}, time.perf_counter() - start
+
+
+@lru_cache(maxsize=1)  # one can have 157 million parameters
+def _network(
+    recipe: NetworkRecipe, ch_names: tuple[str, ...], sfreq: float, n_times: int, shape: tuple[int, int], seed: int
+) -> nn.Module:
+    """A network as it is initialised for windows of one kind."""
+    window = _unlabelled(np.zeros((1, len(ch_names), n_times), np.float32), ch_names, sfreq)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return recipe.build(window, shape, 2).eval()
 
 
 def _tokens(network: nn.Module, x: Tensor) -> Tensor:

@@ -130,13 +130,15 @@ def _entry(
     )  # fmt: skip
 
 
+def _suits_frozen(facts: TaskFacts, *, trained: Callable[[TaskFacts], str]) -> str:
+    """For what suits the network, and a logistic regression."""
+    return suits_classification(facts) or trained(facts)
+
+
 def _frozen(entry: Entry) -> Entry:
     """The same network as it was initialised, read by a logistic regression."""
     fit = FrozenNetwork(entry.name, entry.fit.keywords["recipe"])
     parameters = {"input": entry.parameters["input"]}
-
-    def unsuited(facts: TaskFacts) -> str:
-        return suits_classification(facts) or entry.unsuited(facts)
 
     return replace(
         entry,
@@ -144,7 +146,7 @@ def _frozen(entry: Entry) -> Entry:
         title=f"{entry.title}, frozen, logistic",
         fit=fit,
         parameters=parameters,
-        unsuited=unsuited,
+        unsuited=partial(_suits_frozen, trained=entry.unsuited),
         is_heavy=False,
     )
 
@@ -165,7 +167,12 @@ _SMALL: tuple[Entry, ...] = (
         NetworkRecipe(partial(_library, name="EEGConformer"), standardised_channels, lr=2e-4, is_medium=True),
         _ALL_WINDOWS,
     ),
-    _entry("st-transformer", "ST-Transformer", NetworkRecipe(_st_transformer, standardised_channels), _ALL_WINDOWS),
+    _entry(
+        "st-transformer",
+        "ST-Transformer",
+        NetworkRecipe(_st_transformer, standardised_channels, is_medium=True),
+        _ALL_WINDOWS,
+    ),
 )
 _FOUNDATION: tuple[Entry, ...] = (
     _entry(

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import mne
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from mne_specmoe.benchmark.classical import CLASSICAL, MarginSVC
 from mne_specmoe.benchmark.entries import BUDGETS
 from mne_specmoe.benchmark.spectra import band_pass, band_powers, mean_log_psd
 
-FULL = TINY._replace(budget=BUDGETS["full"])
+FULL = replace(TINY, budget=BUDGETS["full"])
 ENTRIES = {entry.name: entry for entry in CLASSICAL}
 
 

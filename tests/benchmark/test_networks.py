@@ -19,7 +19,7 @@ ENTRIES = {entry.name: entry for entry in PEERS}
 
 
 def allowing(n_windows, n_looks=3, seed=0):
-    return TINY._replace(seed=seed, budget=Budget("some", n_looks=n_looks, n_windows=n_windows, n_heavy_windows=32))
+    return replace(TINY, seed=seed, budget=Budget("some", n_looks=n_looks, n_windows=n_windows, n_heavy_windows=32))
 
 
 class Means(nn.Module):

@@ -9,7 +9,7 @@ import pytest
 from planted import TINY, needs_braindecode, noise, oscillating
 
 from mne_specmoe.benchmark import entries, networks, specialists
-from mne_specmoe.benchmark.entries import Budget, TaskFacts
+from mne_specmoe.benchmark.entries import BUDGETS, Budget, TaskFacts
 from mne_specmoe.benchmark.networks import fit_network
 from mne_specmoe.benchmark.peers import PEERS
 from mne_specmoe.benchmark.scoring import score, selection_score
@@ -17,7 +17,7 @@ from mne_specmoe.benchmark.tasks import TASKS
 
 ENTRIES = {entry.name: entry for entry in PEERS}
 CLASSES = {2: ("NREM", "REM"), 4: ("rest", "13 Hz", "17 Hz", "21 Hz"), 5: ("W", "N1", "N2", "N3", "R")}
-HASTY = TINY._replace(budget=Budget("hasty", n_looks=3, n_windows=12, n_heavy_windows=6))
+HASTY = replace(TINY, budget=Budget("hasty", n_looks=3, n_windows=12, n_heavy_windows=6))
 TINY_BENDR = {"encoder_h": 32, "contextualizer_hidden": 64, "transformer_layers": 1}
 LIGHT = ("eegnet", "st-transformer", "labram")
 
@@ -29,10 +29,11 @@ def facts_of(data):
 def fit_of(name):
     """How an entry is fitted; BENDR, which takes many seconds, with fewer parameters."""
     fit = ENTRIES[name].fit
-    if name != "bendr":
+    if not name.startswith("bendr"):
         return fit
-    recipe = fit.keywords["recipe"]
-    return partial(fit_network, recipe=replace(recipe, build=partial(recipe.build, **TINY_BENDR)))
+    recipe = fit.recipe if name == "bendr-logistic" else fit.keywords["recipe"]
+    small = replace(recipe, build=partial(recipe.build, **TINY_BENDR))
+    return replace(fit, recipe=small) if name == "bendr-logistic" else partial(fit_network, recipe=small)
 
 
 def cases():
@@ -57,7 +58,7 @@ def test_every_entry_fits_and_predicts(name, n_classes, n_channels):
     score(found, test, metric="auroc")
     np.testing.assert_allclose(found.probabilities.sum(1), 1, rtol=1e-5)
     assert 1 <= selected.choice["n_looks"] <= 3
-    assert ENTRIES[name].role != "peer" or selected.n_parameters > 1000
+    assert ENTRIES[name].role != "peer" or selected.n_parameters > (30 if "logistic" in name else 1000)
     scrambled = replace(test, y=test.y[::-1].copy())
     np.testing.assert_array_equal(selected.predict(scrambled).probabilities, found.probabilities)
 
@@ -97,7 +98,7 @@ def test_no_entry_looks_more_often_than_it_may(monkeypatch, name, n_looks):
         monkeypatch.setattr(module, "selection_score", counted)
     classes = CLASSES[4] if name == "cca" else CLASSES[5]
     data = noise(20, len(classes), classes=classes)
-    choice = ENTRIES[name].fit(data, data, TINY._replace(budget=Budget("some", n_looks=n_looks))).choice
+    choice = ENTRIES[name].fit(data, data, replace(TINY, budget=Budget("some", n_looks=n_looks))).choice
     assert counts["looks"] == choice["n_looks"] <= n_looks
 
 
@@ -105,7 +106,7 @@ def test_names_are_those_of_the_benchmark():
     assert list(ENTRIES) == [
         *("dummy", "bandpower-lr", "bandpower-svm", "psd-lr", "csp-lda", "tangent-lr", "cca", "spectral-lda"),
         *("lda-hmm", "eegnet", "shallowfbcspnet", "eegconformer", "st-transformer", "bendr", "biot", "labram"),
-        "cbramod",
+        *("cbramod", "bendr-logistic", "biot-logistic", "labram-logistic", "cbramod-logistic"),
     ]
     assert len(PEERS) == len(ENTRIES) == len({entry.title for entry in PEERS})
 
@@ -147,3 +148,19 @@ def test_every_entry_suits_some_of_our_tasks():
 )
 def test_entries_say_what_they_cannot_do(name, facts, why):
     assert why in ENTRIES[name].unsuited(facts)
+
+
+@needs_braindecode
+def test_frozen_networks_are_read_by_a_logistic_regression_and_depend_on_their_seed():
+    training, test = (oscillating(24, seed=seed) for seed in (0, 1))
+    entry = ENTRIES["biot-logistic"]
+    one, same, other = (entry.fit(training, test, replace(TINY, seed=seed)).predict(test) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one.probabilities, same.probabilities)
+    assert not np.array_equal(one.probabilities, other.probabilities)
+
+
+def test_a_small_budget_measures_large_networks_frozen_only():
+    heavy = {entry.name for entry in PEERS if entry.is_heavy}
+    assert heavy == {"bendr", "biot", "labram", "cbramod"}
+    assert BUDGETS["small"].n_heavy_windows == 0
+    assert {f"{name}-logistic" for name in heavy} <= set(ENTRIES)
