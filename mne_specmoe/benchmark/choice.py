@@ -84,7 +84,7 @@ def choose_entries(
     entries : mapping of str to Entry
         Of `all_entries`.
     weights : iterable of str
-        Names of the user's weights, whose entries are taken whatever `names` says.
+        Names of the user's weights: all their entries are taken, unless `names` has some of them.
     variants : bool
         Whether also to take what was only changed, such as other poolings and gates; "all" does.
 
@@ -99,7 +99,8 @@ def choose_entries(
         If there is no such entry.
     """
     chosen: dict[str, Entry] = {}
-    for name in [*names, *weights]:
+    unmentioned = [each for each in weights if not any(name.startswith(f"{each}-") for name in names)]
+    for name in [*names, *unmentioned]:
         for entry in _found(name, entries):
             chosen[entry.name] = entry
     wanted = {*_ALWAYS, *(["variant"] if variants or "all" in names else [])}

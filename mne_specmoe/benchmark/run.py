@@ -223,7 +223,10 @@ def _records(todo: Sequence[Work], n_jobs: int | None) -> Iterable[Record]:
         parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
         if not getattr(parallel._backend, "supports_return_generator", True):
             parallel = joblib.Parallel(n_jobs=n_jobs, return_as="list", batch_size=1)
-        yield from parallel(joblib.delayed(run_cell)(each) for each in todo)
+        with warnings.catch_warnings():
+            # Workers are renewed when they have grown, which is nothing to do about.
+            warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor")
+            yield from parallel(joblib.delayed(run_cell)(each) for each in todo)
     except TerminatedWorkerError as error:
         raise OSError(
             "A process that ran a cell was killed, most likely for want of memory. All cells that ended are stored: "

@@ -53,9 +53,13 @@ def test_an_unknown_name_is_answered_with_what_there_is(entries):
         choose_entries(["labrador"], entries)
 
 
-def test_users_weights_are_taken_whatever_else_is(entries):
+def test_users_weights_are_all_taken_unless_some_are_named(entries):
     mine = all_entries({"mine": "brainrvq-starter"})
-    assert "mine-ridge" in names(choose_entries(["dummy"], mine, weights=["mine"]))
+    found = names(choose_entries(["dummy"], mine, weights=["mine"]))
+    assert {"mine-ridge", "mine-finetuned", "mine-logistic@permuted"} <= set(found)
+    assert {name.split("@")[0] for name in names(choose_entries(["mine-ridge"], mine, weights=["mine"]))} == {
+        "dummy", "mine-ridge",
+    }  # fmt: skip
 
 
 def test_an_estimator_of_a_file_takes_part(tmp_path, entries):
