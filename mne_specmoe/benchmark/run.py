@@ -5,7 +5,7 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from mne_specmoe.benchmark.tasks import Task
 
 _PACKAGES = ("mne-specmoe", "numpy", "scipy", "scikit-learn", "torch", "mne", "skorch", "braindecode", "pyriemann")
 _MOST_WARNINGS = 3  # of a cell, in its record
+_CELLS_PER_WORKER = 4  # at a time, where results come at the end of a call: a kill costs no more
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,21 +218,36 @@ def _tested(work: Work, setting: Setting) -> dict[str, object]:
     return {**scored._asdict(), "selection": selection, "n_parameters": selected.n_parameters}
 
 
-def _records(todo: Sequence[Work], n_jobs: int | None) -> Iterable[Record]:
+def _records(todo: Sequence[Work], n_jobs: int | None) -> Iterator[Record]:
     """Records in the order in which cells end."""
+    cells = [joblib.delayed(run_cell)(each) for each in todo]
     try:
-        parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
-        if not getattr(parallel._backend, "supports_return_generator", True):
-            parallel = joblib.Parallel(n_jobs=n_jobs, return_as="list", batch_size=1)
         with warnings.catch_warnings():
             # Workers are renewed when they have grown, which is nothing to do about.
             warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor")
-            yield from parallel(joblib.delayed(run_cell)(each) for each in todo)
+            for part, parallel in _calls(cells, n_jobs):
+                yield from parallel(part)
     except TerminatedWorkerError as error:
         raise OSError(
             "A process that ran a cell was killed, most likely for want of memory. All cells that ended are stored: "
             "run the same command again, with fewer jobs."
         ) from error
+
+
+def _calls(cells: Sequence[tuple], n_jobs: int | None) -> Iterator[tuple[Sequence[tuple], joblib.Parallel]]:
+    """All cells in one call of joblib; some at a time where a backend hands results over only when a call ends."""
+    plain = joblib.Parallel(n_jobs=n_jobs, batch_size=1)
+    if getattr(plain._backend, "uses_threads", False) and plain.n_jobs != 1:
+        raise ValueError(
+            "The benchmark needs a backend of joblib that runs processes: in threads, the random numbers of one cell "
+            "would be those of another. Choose loky, dask or ray, or n_jobs=1."
+        )
+    if getattr(plain._backend, "supports_return_generator", False) or plain.n_jobs == 1:
+        yield cells, joblib.Parallel(n_jobs=n_jobs, batch_size=1, return_as="generator_unordered")
+        return
+    size = _CELLS_PER_WORKER * max(1, plain._backend.effective_n_jobs(plain.n_jobs))
+    for start in range(0, len(cells), size):
+        yield cells[start : start + size], plain
 
 
 def _work(

@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 from marking import Marking, WithoutProbabilities
@@ -69,6 +70,19 @@ def test_as_many_jobs_as_one_likes_give_the_same_table(tmp_path, eegmat):
     entries = [entry_of("marking", Marking())]
     one, two = (run([eegmat], entries, tmp_path, tmp_path / f"{n}.jsonl", n_jobs=n, **SEVERAL_SEEDS) for n in (1, 2))
     assert by_cell(one) == by_cell(two)
+
+
+def test_backends_of_threads_are_refused(tmp_path, eegmat):
+    with joblib.parallel_config(backend="threading"), pytest.raises(ValueError, match="runs processes"):
+        run([eegmat], [entry_of("m", Marking())], tmp_path, tmp_path / "r.jsonl", n_jobs=2, **SEVERAL_SEEDS)
+
+
+def test_backends_that_give_results_at_the_end_of_a_call_are_called_several_times(tmp_path, eegmat):
+    entries = [entry_of("marking", Marking())]
+    expected = run([eegmat], entries, tmp_path, tmp_path / "1.jsonl", **SEVERAL_SEEDS)
+    with joblib.parallel_config(backend="multiprocessing"):
+        found = run([eegmat], entries, tmp_path, tmp_path / "2.jsonl", n_jobs=2, **SEVERAL_SEEDS)
+    assert by_cell(found) == by_cell(expected)
 
 
 def test_a_crash_is_a_recorded_cell_and_runs_again_if_asked(tmp_path, eegmat):
