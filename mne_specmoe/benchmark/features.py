@@ -1,7 +1,6 @@
 """What frozen networks say of windows, computed once per recording and remembered."""
 
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from mne_specmoe.assembly import sha256
 from mne_specmoe.benchmark.entries import Setting
+from mne_specmoe.benchmark.gauges import clock
 from mne_specmoe.benchmark.task_data import TaskData
 from mne_specmoe.checkpoint import is_ours, published_kind, read_header, weights_path
 from mne_specmoe.data.locations import standard_positions
@@ -114,9 +114,9 @@ def by_recording(data: TaskData, setting: Setting, function: Callable, *argument
     compute, parts, rows = setting.remember(function), [], []
     for recording in dict.fromkeys(data.recordings.tolist()):
         own = np.flatnonzero(data.recordings == recording)
-        start = time.perf_counter()
+        start = clock()
         arrays, seconds = compute(data.X[own], data.ch_names, data.sfreq, *arguments)
-        setting.remembered.append(seconds - (time.perf_counter() - start))
+        setting.remembered.append(seconds - (clock() - start))
         parts.append(arrays)
         rows.append(own)
     order = np.argsort(np.concatenate(rows))
@@ -217,11 +217,11 @@ def _in_passes(
     run: Callable[[Tensor], dict[str, Tensor]], X: np.ndarray, sfreq: float
 ) -> tuple[dict[str, np.ndarray], float]:
     """Apply a function to some windows at a time."""
-    start = time.perf_counter()
+    start = clock()
     size = max(1, _PASS_SAMPLES // (X.shape[1] * X.shape[2]))
     parts = [run(to_network(X[begin : begin + size], sfreq)) for begin in range(0, len(X), size)]
     arrays = {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
-    return arrays, time.perf_counter() - start
+    return arrays, clock() - start
 
 
 @lru_cache(maxsize=2)

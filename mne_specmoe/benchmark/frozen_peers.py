@@ -1,6 +1,5 @@
 """What foundation models of others say while they are frozen, read by a logistic regression, as ours are."""
 
-import time
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from mne_specmoe.benchmark.entries import Selected, Setting, fit_best, spread
 from mne_specmoe.benchmark.features import by_recording
+from mne_specmoe.benchmark.gauges import clock
 from mne_specmoe.benchmark.networks import NetworkRecipe
 from mne_specmoe.benchmark.task_data import TaskData
 
@@ -60,14 +60,14 @@ def _features(
     X: np.ndarray, ch_names: tuple[str, ...], sfreq: float, recipe: NetworkRecipe, seed: int
 ) -> tuple[dict[str, np.ndarray], float]:
     """Features of windows, means over channels and time, and the seconds that they took."""
-    start = time.perf_counter()
+    start = clock()
     data = _unlabelled(X, ch_names, sfreq)
     x = torch.from_numpy(recipe.convention(_reference(data))(data))
     network = _network(recipe, ch_names, sfreq, X.shape[-1], tuple(x.shape[1:]), seed)
     with torch.inference_mode():
         parts = [_tokens(network, part) for part in x.split(_BATCH)]
     features = torch.cat([part.flatten(1, -2).mean(1) if part.ndim > 2 else part for part in parts])
-    return {"features": features.numpy()}, time.perf_counter() - start
+    return {"features": features.numpy()}, clock() - start
 
 
 @lru_cache(maxsize=1)  # one can have 157 million parameters

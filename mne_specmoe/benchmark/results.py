@@ -126,7 +126,7 @@ def done_record(
     selection : mapping
         What was chosen on validation data, and the budget of that choice.
     seconds : float
-        Time that the cell took.
+        Processor time that the cell took; where there is a GPU, time on the wall.
     peak_memory_mib : float | None
         Most memory in use, in MiB; None where it was not measured.
     pooled : mapping of str to float | None

@@ -3,7 +3,6 @@
 import importlib.metadata
 import os
 import re
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,7 +16,7 @@ from tqdm.auto import tqdm
 
 from mne_specmoe._validation import check_number, check_option, listed
 from mne_specmoe.benchmark.entries import BUDGETS, Budget, Entry, Setting
-from mne_specmoe.benchmark.gauges import MIB, PeakMemory
+from mne_specmoe.benchmark.gauges import MIB, PeakMemory, clock
 from mne_specmoe.benchmark.leakage import UNKNOWN, overlap
 from mne_specmoe.benchmark.loaded import LoadedTask, dataset_identity, load, subject_identity
 from mne_specmoe.benchmark.plan import Plan, all_cells
@@ -185,7 +184,7 @@ def run_cell(work: Work) -> Record:
     record : dict
     """
     setting = Setting(work.cell.seed, work.budget, joblib.Memory(work.cache, verbose=0).cache, work.cache)
-    memory, start = PeakMemory(), time.perf_counter()
+    memory, start = PeakMemory(), clock()
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums in another order would give other last digits
     try:
@@ -193,10 +192,10 @@ def run_cell(work: Work) -> Record:
             warnings.simplefilter("default")
             outcome = _tested(work, setting)
     except Exception as error:
-        return failed_record(work.cell, work.circumstances, error, seconds=time.perf_counter() - start)
+        return failed_record(work.cell, work.circumstances, error, seconds=clock() - start)
     finally:
         torch.set_num_threads(n_threads)
-    seconds = time.perf_counter() - start + sum(setting.remembered)
+    seconds = clock() - start + sum(setting.remembered)
     if said := list(dict.fromkeys(f"{each.category.__name__}: {each.message}" for each in caught)):
         outcome["selection"]["warnings"] = [text[:200] for text in said[:_MOST_WARNINGS]]
     return done_record(
