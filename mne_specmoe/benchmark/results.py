@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import lzma
 import math
 import numbers
 import os
@@ -242,7 +243,7 @@ class ResultsFile:
     Parameters
     ----------
     path : path-like
-        The file, ``.jsonl``.
+        The file, ``.jsonl``; to read only, also compressed, ``.jsonl.xz``.
 
     Attributes
     ----------
@@ -281,6 +282,8 @@ class ResultsFile:
             If the file is another program's, if a line is damaged (which), or if the plan or a split is another
             (each difference).
         """
+        if self.path.suffix == ".xz":
+            raise ValueError(f"{self.path} is compressed, and so can only be read; decompress it to go on with it.")
         header = _new_header(plan, split_hashes)
         with _locked(self.path, create=True) as file:
             content = _content(file)
@@ -324,7 +327,7 @@ class ResultsFile:
 
     def header(self) -> dict[str, object]:
         """Read what was planned: ``plan``, ``plan_hash``, ``split_hashes``, ``package_version``, ``format_version``."""
-        return _parsed(self.path, self.path.read_bytes())[0]
+        return _parsed(self.path, _uncompressed(self.path))[0]
 
     def records(self) -> list[Record]:
         """Read the records, in the order of writing; of a cell that failed more than once, the last one.
@@ -339,7 +342,7 @@ class ResultsFile:
         ValueError
             If the file is another program's, or if a line is damaged (which).
         """
-        return list(_parsed(self.path, self.path.read_bytes())[1].values())
+        return list(_parsed(self.path, _uncompressed(self.path))[1].values())
 
     def finished(self, *, retry_failed: bool = False) -> set[Key]:
         """Return the keys of the cells that need not run again.
@@ -574,6 +577,16 @@ def _locked(path: Path, *, create: bool = False) -> Iterator[int]:
         yield file
     finally:
         os.close(file)  # and unlock
+
+
+def _uncompressed(path: Path) -> bytes:
+    """All bytes of a results file, which may be compressed by xz."""
+    if path.suffix != ".xz":
+        return path.read_bytes()
+    try:
+        return lzma.decompress(path.read_bytes())
+    except lzma.LZMAError as error:
+        raise ValueError(f"{path} cannot be decompressed ({error}).") from error
 
 
 def _content(file: int, start: int = 0) -> bytes:

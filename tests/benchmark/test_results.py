@@ -1,6 +1,7 @@
 """A kill loses at most the line being written, writers do not disturb each other, and other files stay as they are."""
 
 import json
+import lzma
 import multiprocessing
 import os
 import signal
@@ -418,3 +419,17 @@ def test_killed_writers_lose_nothing_that_was_written(path):
         assert n_lines in (n_written.value, n_written.value + 1)  # it may be killed before it counts
         resumed.append(record(attempt))
     assert len([r for r in ResultsFile(path).records() if r["estimator"] == "specmoe"]) == 5
+
+
+def test_a_compressed_file_can_be_read_and_not_written(path):
+    results = opened(path)
+    results.append(record())
+    packed = path.with_name("results.jsonl.xz")
+    packed.write_bytes(lzma.compress(path.read_bytes()))
+    assert ResultsFile(packed).records() == results.records()
+    assert ResultsFile(packed).header() == results.header()
+    with pytest.raises(ValueError, match="decompress it"):
+        opened(packed)
+    packed.write_bytes(b"no archive")
+    with pytest.raises(ValueError, match="cannot be decompressed"):
+        ResultsFile(packed).records()
