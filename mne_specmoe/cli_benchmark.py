@@ -130,7 +130,8 @@ def _list(arguments: argparse.Namespace) -> int:
 
     print("Tasks:")
     for task in ALL_TASKS.values():
-        print(f"  {task.name:<28}{task.title}")
+        protocol = f" [{task.protocol} protocol]" if hasattr(task, "protocol") else ""
+        print(f"  {task.name:<28}{task.title}{protocol}")
         if arguments.data_root is not None:
             available, instruction = task.available(arguments.data_root)
             print(f"  {'':<28}{'available' if available else f'not available: {instruction}'}")

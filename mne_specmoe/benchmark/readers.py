@@ -315,7 +315,7 @@ def _stages(recording: StoredRecording, request: Request) -> Iterable[Stretch]:
 def _imagery_run(path: Path, request: Request) -> Stretch:
     """One run of EEGMMIDB; rest (T0) is left out."""
     subject, run = path.stem[:4], path.stem[4:]
-    raw = read_recording(find_sources(path)[0]).load_data(verbose="WARNING")
+    raw = read_recording(find_sources(path)[0], verbose="WARNING").load_data(verbose="WARNING")
     marks = [mark for mark in raw.annotations if (run, mark["description"]) in _EEGBCI_LABELS]
     starts = np.array([round(mark["onset"] * SFREQ) for mark in marks], dtype=int)
     labels = np.array([_EEGBCI_LABELS[run, mark["description"]] for mark in marks], dtype=int)

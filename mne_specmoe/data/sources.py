@@ -259,13 +259,15 @@ def _source_of_file(path: Path, *, is_bids: bool = False) -> Source:
     return Source(str(path), size, path, is_bids)
 
 
-def read_recording(source: Source) -> mne.io.BaseRaw:
+def read_recording(source: Source, *, verbose: bool | str | int | None = None) -> mne.io.BaseRaw:
     """Open a recording.
 
     Parameters
     ----------
     source : Source
         Which one.
+    verbose : bool, str, int or None
+        As in MNE.
 
     Returns
     -------
@@ -281,14 +283,14 @@ def read_recording(source: Source) -> mne.io.BaseRaw:
     if isinstance(item, mne.io.BaseRaw):
         return item
     if isinstance(item, ArrayRecording):
-        info = mne.create_info(list(item.ch_names), float(item.sfreq), "eeg")
-        return mne.io.RawArray(np.asarray(item.data, dtype=float) * UNITS[item.unit], info)
+        info = mne.create_info(list(item.ch_names), float(item.sfreq), "eeg", verbose=verbose)
+        return mne.io.RawArray(np.asarray(item.data, dtype=float) * UNITS[item.unit], info, verbose=verbose)
     if source.is_bids:
         from mne_bids import get_bids_path_from_fname, read_raw_bids
 
-        return read_raw_bids(get_bids_path_from_fname(item))
+        return read_raw_bids(get_bids_path_from_fname(item), verbose=verbose)
     try:
-        return mne.io.read_raw(item)
+        return mne.io.read_raw(item, verbose=verbose)
     except TypeError as error:
         if "number of trials" in str(error):
             raise ValueError("The file holds epochs; a corpus is made from continuous recordings.") from error

@@ -92,7 +92,7 @@ def test_what_is_no_recording_or_is_not_there_is_refused(tmp_path):
 
 
 def test_epoched_eeglab_files_say_so(monkeypatch, tmp_path):
-    def read_raw(path):
+    def read_raw(path, verbose=None):
         raise TypeError("The number of trials is 80. It must be 1 for raw files.")
 
     monkeypatch.setattr(mne.io, "read_raw", read_raw)
