@@ -10,7 +10,7 @@ from pathlib import Path
 
 import joblib
 import torch
-from joblib.externals.loky.process_executor import TerminatedWorkerError
+from joblib.externals.loky import process_executor
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
@@ -34,6 +34,7 @@ from mne_specmoe.benchmark.scoring import score
 from mne_specmoe.benchmark.tasks import Task
 
 _PACKAGES = ("mne-specmoe", "numpy", "scipy", "scikit-learn", "torch", "mne", "skorch", "braindecode", "pyriemann")
+_MOST_GROWTH = 4 * 2**30  # bytes of a worker between its first cell and any other
 _MOST_WARNINGS = 3  # of a cell, in its record
 _CELLS_PER_WORKER = 4  # at a time, where results come at the end of a call: a kill costs no more
 
@@ -184,6 +185,7 @@ def run_cell(work: Work) -> Record:
     record : dict
     """
     setting = Setting(work.cell.seed, work.budget, joblib.Memory(work.cache, verbose=0).cache, work.cache)
+    _keep_this_process()
     memory, start = PeakMemory(), clock()
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums in another order would give other last digits
@@ -201,6 +203,11 @@ def run_cell(work: Work) -> Record:
     return done_record(
         work.cell, work.circumstances, seconds=max(seconds, 0.0), peak_memory_mib=memory.highest() / MIB, **outcome
     )
+
+
+def _keep_this_process() -> None:
+    """Keep loky from renewing workers that grew by 300 MB, as one network makes them: a new one takes seconds."""
+    process_executor._MAX_MEMORY_LEAK_SIZE = _MOST_GROWTH
 
 
 def _tested(work: Work, setting: Setting) -> dict[str, object]:
@@ -226,7 +233,7 @@ def _records(todo: Sequence[Work], n_jobs: int | None) -> Iterator[Record]:
             warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor")
             for part, parallel in _calls(cells, n_jobs):
                 yield from parallel(part)
-    except TerminatedWorkerError as error:
+    except process_executor.TerminatedWorkerError as error:
         raise OSError(
             "A process that ran a cell was killed, most likely for want of memory. All cells that ended are stored: "
             "run the same command again, with fewer jobs."
