@@ -71,7 +71,7 @@ LAYERS = (
     ("benchmark.entries",),
     ("benchmark.hmm", "benchmark.cca", "benchmark.spectra", "benchmark.conventions", "benchmark.st_transformer"),
     ("benchmark.networks", "benchmark.features", "benchmark.classical", "benchmark.frozen", "benchmark.loaded"),
-    ("benchmark.specialists", "benchmark.frozen_peers"),
+    ("benchmark.specialists", "benchmark.frozen_peers", "benchmark.hub_weights"),
     ("benchmark.peers", "benchmark.ours"),
     ("benchmark.run", "benchmark.gates", "benchmark.codes", "benchmark.report_tables", "benchmark.report_figures"),
     ("benchmark.report", "benchmark.choice"),
@@ -83,7 +83,10 @@ LEVELS = {module: level for level, line in enumerate(LAYERS) for module in line}
 
 # Third-party package -> the only modules that import it; "data." stands for the whole folder.
 DOORS = {
-    "mne": ("data.", "viz", "benchmark.recordings", "benchmark.recipes.", "benchmark.classical", "benchmark.peers"),
+    "mne": (
+        *("data.", "viz", "benchmark.recordings", "benchmark.recipes.", "benchmark.classical", "benchmark.peers"),
+        "benchmark.hub_weights",
+    ),
     "mne_bids": ("data.",),
     "skorch": (
         "estimators._training",
