@@ -83,10 +83,7 @@ LEVELS = {module: level for level, line in enumerate(LAYERS) for module in line}
 
 # Third-party package -> the only modules that import it; "data." stands for the whole folder.
 DOORS = {
-    "mne": (
-        *("data.", "viz", "benchmark.recordings", "benchmark.recipes.", "benchmark.classical", "benchmark.peers"),
-        "benchmark.hub_weights",
-    ),
+    "mne": ("data.", "viz", "benchmark.recordings", "benchmark.recipes.", "benchmark.classical", "benchmark.peers"),
     "mne_bids": ("data.",),
     "skorch": (
         "estimators._training",

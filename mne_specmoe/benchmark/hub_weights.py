@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import mne
 import torch
 from torch import Tensor, nn
 
@@ -135,13 +134,15 @@ def load_published(
     network = _untrained(
         weights, name, {"n_chans": n_chans, "n_times": n_times, "n_outputs": n_outputs, "sfreq": sfreq}
     )
-    published = _without_head(_read(weights))
-    wanted = _without_head(network.state_dict())
-    for key in set(may_be_longer) & published.keys() & wanted.keys():
-        if published[key].ndim == wanted[key].ndim:
-            published[key] = published[key][:, : wanted[key].shape[1]]
-    _check(weights, name, published, wanted)
-    network.load_state_dict({key: published[key] for key in wanted}, strict=False)
+    tensors = _without_head(network, _read(weights))
+    own = network.state_dict()
+    for key in set(may_be_longer) & tensors.keys():
+        tensors[key] = tensors[key][:, : own[key].shape[1]]
+    try:
+        found = network.load_state_dict(tensors, strict=False)  # what has no counterpart is judged by ourselves
+    except (RuntimeError, IndexError) as error:
+        raise _damaged(weights, str(error)) from error
+    _check(weights, network, found.missing_keys, found.unexpected_keys)
     return network
 
 
@@ -150,8 +151,7 @@ def _untrained(weights: HubWeights, name: str, of_data: Mapping[str, object]) ->
     make = getattr(import_braindecode().models, name)
     config = {key: value for key, value in read_config(weights).items() if key not in _NOT_OF_NETWORK}
     try:
-        with mne.use_log_level("ERROR"):
-            return make.from_config({**config, **of_data})
+        return make.from_config({**config, **of_data})
     except Exception as error:  # whatever a constructor makes of settings that it does not know
         raise _damaged(weights, f"braindecode's {name} cannot be made from its {_CONFIG} ({error})") from error
 
@@ -172,38 +172,27 @@ def _read(weights: HubWeights) -> dict[str, Tensor]:
     return dict(found)
 
 
-def _without_head(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors that do not depend on the task."""
+def _without_head(network: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors that do not depend on the task, under the names that they have today."""
+    new_names = network.mapping or {}
+    tensors = {new_names.get(key, key): value for key, value in tensors.items()}
     return {key: value for key, value in tensors.items() if not key.startswith(_HEAD)}
 
 
-def _check(weights: HubWeights, name: str, published: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+def _check(weights: HubWeights, network: nn.Module, missing: Sequence[str], unused: Sequence[str]) -> None:
     """Raise unless every tensor of a network was published, and warn of those that it has no place for."""
-    missing = [key for key in wanted if key not in published]
-    if missing:
-        others = listed([key for key in published if key not in wanted], at_most=5)
+    name, values = type(network).__name__, _without_head(network, network.state_dict())
+    if missing := [key for key in missing if not key.startswith(_HEAD)]:
         raise _damaged(
             weights,
-            f"of the {len(wanted)} tensors of {name} without its head, {len(missing)} are missing "
-            f"({listed(missing, at_most=5)}); of those that it holds, the network lacks {others}",
+            f"of the {len(values)} tensors of {name} without its head, {len(missing)} are missing "
+            f"({listed(missing, at_most=5)}); the network has no place for {listed(unused, at_most=5)}",
         )
-    wrong = [
-        f"{key} {tuple(published[key].shape)} instead of {tuple(value.shape)}"
-        for key, value in wanted.items()
-        if published[key].shape != value.shape
-    ]
-    if wrong:
-        raise _damaged(
-            weights, f"{len(wrong)} of {len(wanted)} tensors are of other shapes: {listed(wrong, at_most=5)}"
-        )
-    infinite = [key for key in wanted if not published[key].isfinite().all()]
-    if infinite:
+    if infinite := [key for key, value in values.items() if not value.isfinite().all()]:
         raise _damaged(weights, f"{listed(infinite, at_most=5)} hold values that are not finite")
-    if unused := [key for key in published if key not in wanted]:
-        warnings.warn(
-            f"{name} has no place for {len(unused)} tensors of {weights.repo}: {listed(unused, at_most=5)}.",
-            stacklevel=4,
-        )
+    if unused:
+        text = f"{name} has no place for {len(unused)} tensors of {weights.repo}: {listed(unused, at_most=5)}."
+        warnings.warn(text, stacklevel=4)
 
 
 def _damaged(weights: HubWeights, what: str) -> CheckpointError:
