@@ -19,7 +19,8 @@ _CONFIG = "config.json"
 _FILES = ("model.safetensors", "pytorch_model.bin")  # the first that is there, as braindecode has it
 _HEAD = "final_layer."
 _OF_DATA = ("n_chans", "n_times", "n_outputs", "chs_info", "sfreq", "input_window_seconds")
-_NOT_OF_NETWORK = (*_OF_DATA, "braindecode_version", "return_encoder_output")  # the last would leave the head out
+_OF_HEAD = ("final_layer", "return_encoder_output", "return_feature")  # with which it may have been published without
+_NOT_OF_NETWORK = (*_OF_DATA, *_OF_HEAD, "braindecode_version")
 
 
 @dataclass(frozen=True)
@@ -136,9 +137,9 @@ def load_published(
     )
     tensors = _without_head(network, _read(weights))
     own = network.state_dict()
-    for key in set(may_be_longer) & tensors.keys():
-        tensors[key] = tensors[key][:, : own[key].shape[1]]
     try:
+        for key in set(may_be_longer) & tensors.keys():
+            tensors[key] = tensors[key][:, : own[key].shape[1]]
         found = network.load_state_dict(tensors, strict=False)  # what has no counterpart is judged by ourselves
     except (RuntimeError, IndexError) as error:
         raise _damaged(weights, str(error)) from error

@@ -29,8 +29,8 @@ NETWORKS = {
     "cbramod": ("CBraMod", "braindecode/cbramod-pretrained", 19, 1000),
 }
 SMALL = {
-    "bendr": {"encoder_h": 32, "contextualizer_hidden": 64, "transformer_layers": 1},
-    "biot": {"embed_dim": 32, "num_layers": 1, "sfreq": 200},
+    "bendr": {"encoder_h": 32, "contextualizer_hidden": 64, "transformer_layers": 1, "final_layer": False},
+    "biot": {"embed_dim": 32, "num_layers": 1, "sfreq": 200, "return_feature": True},
     "labram": {"num_layers": 1},
     "cbramod": {"n_layer": 1, "return_encoder_output": True},
 }
