@@ -71,7 +71,7 @@ LAYERS = (
     ("benchmark.entries",),
     ("benchmark.hmm", "benchmark.cca", "benchmark.spectra", "benchmark.conventions", "benchmark.st_transformer"),
     ("benchmark.networks", "benchmark.features", "benchmark.classical", "benchmark.frozen", "benchmark.loaded"),
-    ("benchmark.specialists", "benchmark.frozen_peers"),
+    ("benchmark.specialists", "benchmark.frozen_peers", "benchmark.hub_weights"),
     ("benchmark.peers", "benchmark.ours"),
     ("benchmark.run", "benchmark.gates", "benchmark.codes", "benchmark.report_tables", "benchmark.report_figures"),
     ("benchmark.report", "benchmark.choice"),

@@ -63,9 +63,9 @@ def all_entries(weights: Mapping[str, str] | None = None) -> dict[str, Entry]:
     -------
     entries : dict of str to Entry
     """
-    from mne_specmoe.benchmark.peers import PEERS
+    from mne_specmoe.benchmark.peers import peers
 
-    entries = [*PEERS, *starters()]
+    entries = [*peers(), *starters()]
     for name, path in (weights or {}).items():
         entries += entries_of(path, name, name)
     return {entry.name: entry for entry in entries}

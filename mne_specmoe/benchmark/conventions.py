@@ -1,6 +1,7 @@
 """What networks of others want to be given: units, scales, rates, lengths and channels."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -19,6 +20,13 @@ BENDR_SITES = (
     *("P7", "P3", "Pz", "P4", "P8", "O1", "O2"),
 )
 """Order of BENDR's channels; a twentieth says how large the amplitude is."""
+
+BIOT_DERIVATIONS = (
+    *("Fp1-F7", "F7-T7", "T7-P7", "P7-O1", "Fp2-F8", "F8-T8", "T8-P8", "P8-O2"),
+    *("Fp1-F3", "F3-C3", "C3-P3", "P3-O1", "Fp2-F4", "F4-C4", "C4-P4", "P4-O2"),
+    *("C3-A2", "C4-A1"),
+)
+"""Channels that BIOT was trained on, in its order (Yang et al. 2023); its smallest weights lack the last two."""
 
 _BENDR_SFREQ = 256
 _OLD_NAMES = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}
@@ -80,6 +88,101 @@ def for_bendr(training: TaskData) -> Callable[[TaskData], np.ndarray]:
     return prepare
 
 
+def only_known(
+    training: TaskData, *, convention: Convention, sites: Callable[[], Sequence[str]]
+) -> Callable[[TaskData], np.ndarray]:
+    """Another convention, for the channels alone that a trained network knows by name, in their order.
+
+    Parameters
+    ----------
+    training : TaskData
+        The training part.
+    convention : callable
+        The other one.
+    sites : callable
+        Returns the channels of the network.
+    """
+
+    def known(data: TaskData) -> TaskData:
+        chosen = [channel for channel, place in enumerate(known_places(data.ch_names, sites())) if place is not None]
+        return replace(data, X=data.X[:, chosen], ch_names=tuple(data.ch_names[channel] for channel in chosen))
+
+    prepare = convention(known(training))
+    return lambda data: prepare(known(data))
+
+
+def only_derived(
+    training: TaskData, *, convention: Convention, derivations: Sequence[str]
+) -> Callable[[TaskData], np.ndarray]:
+    """Another convention, for bipolar channels: those that are there, or differences of two that are there.
+
+    Parameters
+    ----------
+    training : TaskData
+        The training part.
+    convention : callable
+        The other one.
+    derivations : sequence of str
+        Channels of the network, such as ``"Fp1-F7"``; those that cannot be made are left out.
+    """
+
+    def derived(data: TaskData) -> TaskData:
+        names = derivable(data.ch_names, derivations)
+        X = np.zeros((len(data), len(names), data.n_times), data.X.dtype)
+        channels = [_poles(name) for name in data.ch_names]
+        for place, poles in enumerate(map(_poles, names)):
+            parts = [poles] if poles in channels else [(pole,) for pole in poles]
+            X[:, place] = data.X[:, channels.index(parts[0])]
+            for part in parts[1:]:
+                X[:, place] -= data.X[:, channels.index(part)]
+        return replace(data, X=X, ch_names=names)
+
+    prepare = convention(derived(training))
+    return lambda data: prepare(derived(data))
+
+
+def derivable(ch_names: Sequence[str], derivations: Sequence[str]) -> tuple[str, ...]:
+    """Tell which bipolar channels are there, or can be made of two that are.
+
+    Parameters
+    ----------
+    ch_names : sequence of str
+        Channels of the windows.
+    derivations : sequence of str
+        Bipolar channels, such as ``"Fp1-F7"``.
+
+    Returns
+    -------
+    names : tuple of str
+        Of the derivations, in their order.
+    """
+    there = {_poles(name) for name in ch_names}
+    return tuple(name for name in derivations if _poles(name) in there or {(pole,) for pole in _poles(name)} <= there)
+
+
+def known_places(ch_names: Sequence[str], sites: Sequence[str]) -> list[int | None]:
+    """Tell which of a network's sites each channel has by its name.
+
+    Parameters
+    ----------
+    ch_names : sequence of str
+        Channels of the windows.
+    sites : sequence of str
+        Channels of the network.
+
+    Returns
+    -------
+    places : list of int or None
+        Place among the sites; None for channels that the network does not know, and for the second of one site.
+    """
+    known = {_current(site): place for place, site in reversed(list(enumerate(sites)))}
+    found: list[int | None] = []
+    for name in ch_names:
+        place = known.get(_current(name))
+        found.append(None if place in found else place)
+    return found
+
+
 def places(ch_names: Sequence[str], sites: Sequence[str]) -> list[int | None]:
     """Tell which of a network's sites each channel stands for.
 
@@ -98,11 +201,7 @@ def places(ch_names: Sequence[str], sites: Sequence[str]) -> list[int | None]:
     places : list of int or None
         Place among the sites; None for channels that find no site.
     """
-    known = {_current(site): place for place, site in reversed(list(enumerate(sites)))}
-    found: list[int | None] = []
-    for name in ch_names:
-        place = known.get(_current(name))
-        found.append(None if place in found else place)
+    found = known_places(ch_names, sites)
     free = (place for place in range(len(sites)) if place not in set(found))
     return [next(free, None) if place is None else place for place in found]
 
@@ -110,6 +209,11 @@ def places(ch_names: Sequence[str], sites: Sequence[str]) -> list[int | None]:
 def _current(name: str) -> str:
     """A name in capitals, as the 10-10 system has it."""
     return _OLD_NAMES.get(name.upper(), name.upper())
+
+
+def _poles(name: str) -> tuple[str, ...]:
+    """Both electrodes of a bipolar channel, or the one of another."""
+    return tuple(map(_current, name.split("-")))
 
 
 def _whole_seconds(data: TaskData) -> int:

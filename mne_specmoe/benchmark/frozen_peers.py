@@ -23,7 +23,7 @@ _REFERENCE_VOLTS = 1e-3  # the largest window, for inputs that say how large a w
 
 @dataclass(frozen=True)
 class FrozenNetwork:
-    """Logistic regression on the features of a network as it was initialised; 20 strengths are tried.
+    """Logistic regression on the features of a network before any training of ours; 20 strengths are tried.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ def _features(
 def _network(
     recipe: NetworkRecipe, ch_names: tuple[str, ...], sfreq: float, n_times: int, shape: tuple[int, int], seed: int
 ) -> nn.Module:
-    """A network as it is initialised for windows of one kind."""
+    """A network as it is before training, for windows of one kind."""
     window = _unlabelled(np.zeros((1, len(ch_names), n_times), np.float32), ch_names, sfreq)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

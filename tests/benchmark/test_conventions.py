@@ -7,7 +7,9 @@ from planted import noise, oscillating
 from mne_specmoe.benchmark.conventions import (
     BENDR_SITES,
     by_95th_percentile,
+    derivable,
     for_bendr,
+    known_places,
     places,
     standardised_channels,
     standardised_windows,
@@ -90,3 +92,12 @@ def test_bendrs_last_channel_is_the_relative_amplitude():
     prepare = for_bendr(training)
     assert prepare(training)[largest, -1, 0] == pytest.approx(1, abs=0.15)  # resampling moves peaks a little
     assert prepare(half)[largest, -1, 0] == pytest.approx(0, abs=0.15)
+
+
+def test_bipolar_channels_are_known_by_their_electrodes_under_old_names_too():
+    names = ("T3", "t7-T5", "F7", "O1")
+    assert derivable(names, ("F7-T7", "T7-P7", "P7-O1", "O1")) == ("F7-T7", "T7-P7", "O1")
+
+
+def test_channels_that_a_network_does_not_know_have_no_place():
+    assert known_places(("T3", "Fp1", "x", "T7"), BENDR_SITES) == [BENDR_SITES.index("T7"), 0, None, None]
