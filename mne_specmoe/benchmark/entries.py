@@ -13,8 +13,8 @@ from mne_specmoe.benchmark.scoring import Prediction, selection_score
 from mne_specmoe.benchmark.task_data import TaskData
 
 ROLES = ("pretrained", "classical", "peer", "control", "chance")
-"""Kinds of entries: weights trained on other recordings; methods without such; networks trained from their initial
-weights; a pretrained entry with something taken away; and guesses."""
+"""Kinds of entries: our weights, trained on other recordings; methods without such; networks of others, from their
+initial weights unless their titles say otherwise; a pretrained entry with something taken away; and guesses."""
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ _METRICS = {
 }
 _ROLES = {
     "pretrained": "Pretrained weights",
-    "peer": "Networks trained from scratch",
+    "peer": "Networks of others",
     "classical": "Classical methods",
     "control": "Controls",
     "chance": "Guesses",
