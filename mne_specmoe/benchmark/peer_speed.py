@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mne_specmoe.benchmark.conventions import BENDR_SITES, Convention, tenths_of_millivolts
+from mne_specmoe.benchmark.conventions import BENDR_SITES, Convention
 from mne_specmoe.benchmark.entries import Entry, TaskFacts, suits_all
 from mne_specmoe.benchmark.flops import count_flops
 from mne_specmoe.benchmark.gauges import MIB, Figure, PeakMemory, in_fresh_process, shortest_seconds
@@ -67,6 +67,11 @@ class MeasuredNetwork:
     unsuited: Callable[[TaskFacts], str] = suits_all
 
 
+def _hundreds_of_microvolts(training: TaskData) -> Callable[[TaskData], np.ndarray]:
+    """What ours take, of any length."""
+    return lambda data: 1e4 * data.X
+
+
 def _specmoe(training: TaskData, shape: tuple[int, int], n_outputs: int, *, n_experts: int) -> nn.Module:
     """The starter, or some of its experts, with gate and head."""
     return SpecMoE(n_outputs, n_times=shape[1], experts=load_encoders("starter")[:n_experts])
@@ -93,10 +98,10 @@ def _networks_of(entries: Collection[Entry]) -> Iterator[tuple[str, MeasuredNetw
 
 
 NETWORKS: dict[str, MeasuredNetwork] = {
-    REFERENCE: MeasuredNetwork(partial(_specmoe, n_experts=3), tenths_of_millivolts),
-    "SpecMoE (one expert)": MeasuredNetwork(partial(_specmoe, n_experts=1), tenths_of_millivolts),
-    "BrainRVQ (starter)": MeasuredNetwork(_brainrvq_starter, tenths_of_millivolts),
-    "BrainRVQ (depth 12)": MeasuredNetwork(_brainrvq, tenths_of_millivolts),
+    REFERENCE: MeasuredNetwork(partial(_specmoe, n_experts=3), _hundreds_of_microvolts),
+    "SpecMoE (one expert)": MeasuredNetwork(partial(_specmoe, n_experts=1), _hundreds_of_microvolts),
+    "BrainRVQ (starter)": MeasuredNetwork(_brainrvq_starter, _hundreds_of_microvolts),
+    "BrainRVQ (depth 12)": MeasuredNetwork(_brainrvq, _hundreds_of_microvolts),
     **dict(_networks_of(PEERS)),
 }
 """By title, in the order of tables."""
@@ -219,8 +224,9 @@ def measure_peers(sizes: Sizes, n_threads: int) -> Iterator[Figure | LeftOut]:
 
     Speeds are those of turns that networks take with one another. Memory is the peak in a fresh process above what it
     held before network and optimiser were at work, and the network itself: for a training step the peak of
-    inference and two steps, of which the second finds the optimiser's moments in place. FLOPs are counted by
-    `count_flops`, which see for what it leaves out.
+    inference and two steps, of which the second finds the optimiser's moments in place. FLOPs are those
+    that `mne_specmoe.benchmark.flops.count_flops` counts: of matrix products, convolutions and attention, not of
+    Fourier transforms, pooling, normalisation, activations and the optimiser.
 
     Parameters
     ----------
@@ -241,7 +247,7 @@ def measure_peers(sizes: Sizes, n_threads: int) -> Iterator[Figure | LeftOut]:
             try:
                 works[title] = Work(title, window, sizes.n_peer_windows)
                 yield from _counts(works[title], title, window)
-            except Exception as error:  # noqa: BLE001 - whatever a network of a library raises is the reason
+            except Exception as error:  # whatever the network of a library raises is the reason
                 works.pop(title, None)
                 yield LeftOut(figure_name("all", title, window), f"{error}" or type(error).__name__)
         yield from _speeds(works, window, sizes)

@@ -34,26 +34,21 @@ def page(report: Mapping[str, object]) -> str:
     ValueError
         If the report has nothing on the peers.
     """
-    if not any(isinstance(report.get(name), list) and report[name] for name in ("figures", "left_out")):
-        raise ValueError(_NOTHING)
     values = {figure["name"]: figure["value"] for figure in report["figures"]}
-    titles = _titles(values)
-    if not titles and not report["left_out"]:
-        raise ValueError(_NOTHING)
+    titles, left_out = _titles(values), report.get("left_out", [])
+    if not titles and not left_out:
+        raise ValueError(
+            "The report has no figures of the peers. Measure them with "
+            "python -m mne_specmoe.benchmark.speed --parts peers --json FILE."
+        )
     sizes = report["sizes"]
     parts = [Paragraph(_about(report))]
     for window in sizes["peer_windows"]:
         parts.append(Heading(f"{window[0]} channels × {window[1] / SFREQ:g} s"))
         parts += _tables(values, titles, tuple(window), sizes["peer_threads"])
-    if report["left_out"]:
-        parts += [Heading("Not measured"), Bullets([f"{e['name']}: {e['reason']}" for e in report["left_out"]])]
+    if left_out:
+        parts += [Heading("Not measured"), Bullets([f"{e['name']}: {e['reason']}" for e in left_out])]
     return to_markdown(Document("Speed, memory and FLOPs", parts), "")
-
-
-_NOTHING = (
-    "The report has no figures of the peers. Measure them with "
-    "python -m mne_specmoe.benchmark.speed --parts peers --json FILE."
-)
 
 
 def _titles(values: Mapping[str, float]) -> list[str]:

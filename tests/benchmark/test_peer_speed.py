@@ -20,18 +20,20 @@ OF_LIBRARY = ("EEGNet", "ShallowFBCSPNet", "EEGConformer", "BENDR", "BIOT", "LaB
 
 
 @pytest.fixture
-def _in_this_process(monkeypatch):
+def in_this_process(monkeypatch):
     """A fresh process takes seconds to import torch."""
     monkeypatch.setattr(peer_speed, "in_fresh_process", lambda function, *args: function(*args))
 
 
-@pytest.fixture
-def report(_in_this_process, tmp_path):
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
     """A report on two light networks, as it is read back from its file."""
+    path = tmp_path_factory.mktemp("speed") / "speed.json"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(speed, "QUICK", FEW)
-        speed.main(["--quick", "--parts", "peers", "--json", str(tmp_path / "speed.json")])
-    return json.loads((tmp_path / "speed.json").read_text(encoding="utf-8"))
+        patch.setattr(peer_speed, "in_fresh_process", lambda function, *args: function(*args))
+        speed.main(["--quick", "--parts", "peers", "--json", str(path)])
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def values_of(report):
@@ -91,13 +93,13 @@ def test_written_report_is_shown_as_it_was_measured(report, capsys):
     assert f"torch {report['machine']['versions']['torch']}" in tables
 
 
-def test_report_without_peers_has_no_page():
-    report = speed.measure(["mask"], sizes=replace(QUICK, mask=(2, 2, 400)))
+def test_report_without_peers_has_no_page(report):
+    report = report | {"figures": [{"name": "mask", "value": 1.0, "unit": "s"}]}
     with pytest.raises(ValueError, match="--parts peers"):
         page(report)
 
 
-def test_impossible_sizes_are_listed_with_the_reason(_in_this_process):
+def test_impossible_sizes_are_listed_with_the_reason(in_this_process):
     sizes = replace(FEW, peer_windows=((2, 100), (25, 200)), peers=("BrainRVQ (starter)", PEER), peer_threads=(1,))
     report = speed.measure(["peers"], sizes=sizes)
     left_out = {each["name"]: each["reason"] for each in report["left_out"]}
@@ -110,7 +112,7 @@ def test_impossible_sizes_are_listed_with_the_reason(_in_this_process):
         assert all(reason in text for reason in left_out.values())
 
 
-def test_network_that_fails_at_work_is_listed(monkeypatch, _in_this_process):
+def test_network_that_fails_at_work_is_listed(monkeypatch, in_this_process):
     def fail(self):
         raise RuntimeError("too many channels")
 
@@ -121,10 +123,15 @@ def test_network_that_fails_at_work_is_listed(monkeypatch, _in_this_process):
 
 
 @pytest.mark.parametrize(
-    "title", [pytest.param(t, marks=needs_braindecode if t in OF_LIBRARY else ()) for t in NETWORKS if t != "BENDR"]
+    "title",
+    [
+        pytest.param(title, marks=needs_braindecode if title in OF_LIBRARY else ())
+        for title in NETWORKS
+        if title != "BENDR"  # gigabytes
+    ],
 )
 def test_every_network_learns_in_a_step(title):
-    work = Work(title, (4, 800), 2)
+    work = Work(title, (4, 400), 2)
     before = [parameter.detach().clone() for parameter in work.network.parameters()]
     random = torch.get_rng_state()
     work.infer()
@@ -144,13 +151,13 @@ def test_flops_are_those_of_one_window():
 
 
 def test_three_experts_cost_three_times_one():
-    three, one = (Work(title, (2, 400), 2).n_flops()["inference"] for title in (REFERENCE, ONE_EXPERT))
+    three, one = (Work(title, (1, 200), 1).n_flops()["inference"] for title in (REFERENCE, ONE_EXPERT))
     assert 2.9 < three / one < 3.1
 
 
 def test_memory_includes_the_network_and_is_measured_in_a_fresh_process():
-    held = Work("BrainRVQ (starter)", (2, 400), 1).n_bytes()
-    inference, training = peer_speed.in_fresh_process(peer_speed._peaks, "BrainRVQ (starter)", (2, 400), 1, 1)
+    held = Work("BrainRVQ (starter)", (2, 200), 1).n_bytes()
+    inference, training = peer_speed.in_fresh_process(peer_speed._peaks, "BrainRVQ (starter)", (2, 200), 1, 1)
     assert held < inference < 1e9
-    assert training > held + 3 * held / 1.1  # gradients and two moments
+    assert training > 3.5 * held  # gradients and two moments
     assert training < 1e9
