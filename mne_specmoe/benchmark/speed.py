@@ -230,16 +230,17 @@ def _processor() -> str:
 def table(report: dict) -> str:
     """Lay a report of `measure` out as text."""
     machine = report["machine"]
+    width = max([50, *(len(each["name"]) + 1 for each in report["figures"])])
     lines = [
         f"{machine['processor']}, {machine['n_cores']} cores, {machine['instructions']}; "
         f"torch {machine['torch']}, threads: {machine['n_threads']}",
         "",
     ]
-    lines += [f"{f['name']:<50}{f['value']:>10.3g} {f['unit']}" for f in report["figures"]]
-    lines += ["", f"{'against the plain form (SpecMoE: the published)':<50}{'':>10}    goal"]
+    lines += [f"{f['name']:<{width}}{f['value']:>10.3g} {f['unit']}" for f in report["figures"]]
+    lines += ["", f"{'against the plain form (SpecMoE: the published; peers: SpecMoE)':<{width}}{'':>10}    goal"]
     for ratio in report["ratios"]:
         verdict = {None: "", True: "holds", False: "MISSED"}[ratio["holds"]]
-        line = f"{ratio['name']:<50}{ratio['value']:>10.3g} {ratio['unit']:<3}{ratio['goal']:<8}{verdict}"
+        line = f"{ratio['name']:<{width}}{ratio['value']:>10.3g} {ratio['unit']:<3}{ratio['goal']:<8}{verdict}"
         lines.append(line.rstrip())
     if report["left_out"]:
         lines += ["", "left out", *(f"{each['name']}: {each['reason']}" for each in report["left_out"])]
