@@ -42,6 +42,16 @@ class Sizes:
         Codes per codebook.
     n_vectors : int
         How many vectors are compared with one codebook.
+    peer_windows : tuple of tuple of int
+        Channels and samples of the windows on which our networks and the peers are compared.
+    n_peer_windows : int
+        How many of them at a time, in inference and in training steps.
+    n_peer_rounds : int
+        As `n_rounds`, for these.
+    peer_threads : tuple of int
+        Numbers of threads with which these are timed.
+    peers : tuple of str | None
+        Titles of the networks, of `mne_specmoe.benchmark.peer_speed.NETWORKS`. None: all.
     """
 
     n_rounds: int = 3
@@ -60,6 +70,11 @@ class Sizes:
     depth: int = 12
     n_codes: int = 8192
     n_vectors: int = 16_384
+    peer_windows: tuple[tuple[int, int], ...] = ((16, 2000), (19, 6000))
+    n_peer_windows: int = 4
+    n_peer_rounds: int = 2
+    peer_threads: tuple[int, ...] = (1, 2)
+    peers: tuple[str, ...] | None = None
 
 
 FULL = Sizes()
@@ -78,4 +93,7 @@ QUICK = Sizes(
     brainrvq=(1, 19, 1200),
     n_epochs=4,
     n_vectors=2048,
+    peer_windows=((16, 400), (19, 1200)),
+    n_peer_windows=2,
+    n_peer_rounds=1,
 )

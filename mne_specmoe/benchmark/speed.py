@@ -6,6 +6,7 @@ thread, seconds are of processor time. Peak memory is measured in a fresh proces
 """
 
 import argparse
+import importlib.metadata
 import json
 import os
 import platform
@@ -19,11 +20,15 @@ from typing import NamedTuple
 
 import torch
 
-from mne_specmoe.benchmark import brainrvq_parts, speed_parts
+from mne_specmoe.benchmark import brainrvq_parts, peer_speed, speed_parts
 from mne_specmoe.benchmark.gauges import MIB, Figure
 from mne_specmoe.benchmark.sizes import FULL, QUICK, Sizes
 
-PARTS = speed_parts.PARTS | brainrvq_parts.PARTS
+DEFAULT_PARTS = (*speed_parts.PARTS, *brainrvq_parts.PARTS)
+"""What is measured unless something is asked for: the peers take ten minutes, and need the extra of the benchmark."""
+
+PARTS = speed_parts.PARTS | brainrvq_parts.PARTS | peer_speed.PARTS
+_PACKAGES = ("braindecode", "mne", "numpy", "scipy", "torch")
 
 
 class Ratio(NamedTuple):
@@ -128,8 +133,9 @@ def compare(figures: Sequence[Figure], *, judge: bool = True) -> list[Ratio]:
     ratios : list of Ratio
     """
     values = {re.sub(r" \(\d+\)$", "", figure.name): figure.value for figure in figures}
+    of_peers = (_times(name, name, reference, None) for name, reference in peer_speed.comparisons(values))
     ratios = []
-    for name, first, second, function, unit, sign, goal in _COMPARISONS:
+    for name, first, second, function, unit, sign, goal in (*_COMPARISONS, *of_peers):
         if first not in values or second not in values:
             continue
         value = function(values[first], values[second])
@@ -141,7 +147,7 @@ def compare(figures: Sequence[Figure], *, judge: bool = True) -> list[Ratio]:
 
 
 def measure(
-    parts: Sequence[str] = tuple(PARTS),
+    parts: Sequence[str] = DEFAULT_PARTS,
     *,
     sizes: Sizes = FULL,
     n_threads: int = 1,
@@ -163,25 +169,27 @@ def measure(
     Returns
     -------
     report : dict
-        ``machine``, ``sizes``, ``figures`` and ``ratios``, of numbers, strings, lists and dicts only.
+        ``machine``, ``sizes``, ``figures``, ``ratios`` and ``left_out``, of numbers, strings, lists and dicts only.
     """
     n_before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
     try:
-        figures = []
+        found = []
         with warnings.catch_warnings():
             for part in parts:
                 if progress is not None:
                     progress(f"measuring: {part}")
-                figures += PARTS[part](sizes, n_threads)
+                found += PARTS[part](sizes, n_threads)
     finally:
         torch.set_num_threads(n_before)
+    figures = [each for each in found if isinstance(each, Figure)]
     ratios = compare(figures, judge=sizes == FULL)
     return {
         "machine": {**_machine(), "n_threads": n_threads},
         "sizes": asdict(sizes),
         "figures": [figure._asdict() for figure in figures],
         "ratios": [ratio._asdict() for ratio in ratios],
+        "left_out": [each._asdict() for each in found if isinstance(each, peer_speed.LeftOut)],
     }
 
 
@@ -194,7 +202,21 @@ def _machine() -> dict[str, object]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "torch": str(torch.__version__),
+        "versions": _versions(),
     }
+
+
+def _versions() -> dict[str, str]:
+    """Packages that the numbers depend on, those that are there."""
+    from mne_specmoe import __version__
+
+    found = {"mne-specmoe": __version__}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
 
 
 def _processor() -> str:
@@ -208,17 +230,20 @@ def _processor() -> str:
 def table(report: dict) -> str:
     """Lay a report of `measure` out as text."""
     machine = report["machine"]
+    width = max([50, *(len(each["name"]) + 1 for each in report["figures"])])
     lines = [
         f"{machine['processor']}, {machine['n_cores']} cores, {machine['instructions']}; "
         f"torch {machine['torch']}, threads: {machine['n_threads']}",
         "",
     ]
-    lines += [f"{f['name']:<50}{f['value']:>10.3g} {f['unit']}" for f in report["figures"]]
-    lines += ["", f"{'against the plain form (SpecMoE: the published)':<50}{'':>10}    goal"]
+    lines += [f"{f['name']:<{width}}{f['value']:>10.3g} {f['unit']}" for f in report["figures"]]
+    lines += ["", f"{'against the plain form (SpecMoE: the published; peers: SpecMoE)':<{width}}{'':>10}    goal"]
     for ratio in report["ratios"]:
         verdict = {None: "", True: "holds", False: "MISSED"}[ratio["holds"]]
-        line = f"{ratio['name']:<50}{ratio['value']:>10.3g} {ratio['unit']:<3}{ratio['goal']:<8}{verdict}"
+        line = f"{ratio['name']:<{width}}{ratio['value']:>10.3g} {ratio['unit']:<3}{ratio['goal']:<8}{verdict}"
         lines.append(line.rstrip())
+    if report["left_out"]:
+        lines += ["", "left out", *(f"{each['name']}: {each['reason']}" for each in report["left_out"])]
     return "\n".join(lines) + "\n"
 
 
@@ -228,7 +253,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small sizes, for which no goal is set")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there, too")
     parser.add_argument("--threads", type=int, default=1, help="of torch (default: 1)")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what to measure")
+    parser.add_argument(
+        "--parts",
+        nargs="+",
+        choices=PARTS,
+        default=list(DEFAULT_PARTS),
+        help="what to measure (default: all but peers)",
+    )
     return parser.parse_args(argv)
 
 
