@@ -1,0 +1,107 @@
+"""Configuration of the documentation: `make docs` builds it without a network, with warnings as errors."""
+
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE / "_extensions"), str(HERE.parent)]
+os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+from api_pages import documented_names, short_names  # noqa: E402
+from inventories import write_inventories  # noqa: E402
+
+import mne_specmoe  # noqa: E402
+
+project = "mne-specmoe"
+author = "mne-specmoe developers"
+copyright = author
+release = version = mne_specmoe.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.viewcode",
+    "numpydoc",
+    "myst_parser",
+    "sphinx_gallery.gen_gallery",
+    "command_line",
+    "mathml",
+    "plain_names",
+]
+exclude_patterns = ["_build", "_extensions", "_templates", "inventories", "**/README.md", "api/backreferences"]
+templates_path = ["_templates"]
+nitpicky = True
+
+# Single backticks in docstrings: a link where they name something of ours, else plain code.
+default_role = "plain"
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "html_image"]
+myst_heading_anchors = 3
+
+autosummary_generate = True
+autodoc_typehints = "none"  # numpydoc's sections give the types, in words
+autodoc_member_order = "bysource"
+
+ours = short_names(documented_names(HERE / "api"))
+plain_names_targets = ours
+numpydoc_show_class_members = False  # the templates list them
+numpydoc_attributes_as_param_list = True
+numpydoc_xref_param_type = True
+numpydoc_xref_ignore = "all"  # types are words; those that have a page are linked
+numpydoc_xref_aliases = ours | {
+    "CSP": "mne.decoding.CSP",
+    "Generator": "numpy.random.Generator",
+    "RandomState": "numpy.random.RandomState",
+    "Tensor": "torch.Tensor",
+    "Path": "pathlib.Path",
+    "matplotlib.axes.Axes": "matplotlib.axes.Axes",
+    "matplotlib.figure.Figure": "matplotlib.figure.Figure",
+    "mne.Epochs": "mne.Epochs",
+    "mne.EpochsArray": "mne.EpochsArray",
+    "mne.Info": "mne.Info",
+    "mne.io.Raw": "mne.io.Raw",
+    "ndarray": "numpy.ndarray",
+    "nn.Module": "torch.nn.Module",
+    "path-like": ":term:`path-like <python:path-like object>`",
+    "skorch.NeuralNet": "skorch.net.NeuralNet",
+    "torch.device": "torch.device",
+}
+
+intersphinx_mapping = write_inventories(HERE / "inventories", HERE / "_build" / "inventories")
+intersphinx_disabled_reftypes = []
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"[/\\]plot_",
+    "within_subsection_order": "FileNameSortKey",
+    "reset_modules": ("matplotlib", "offline.stay_offline"),
+    "reset_modules_order": "both",
+    "backreferences_dir": "api/backreferences",
+    "doc_module": ("mne_specmoe",),
+    "reference_url": {"mne_specmoe": None},
+    "remove_config_comments": True,
+    "show_signature": False,
+    "matplotlib_animations": False,
+    "write_computation_times": False,
+}
+
+html_theme = "pydata_sphinx_theme"
+html_title = "mne-specmoe"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_sphinx = False
+html_math_renderer = "mathml"  # browsers draw it themselves: no script, no font from elsewhere
+html_theme_options = {
+    "logo": {"text": "mne-specmoe"},
+    "navbar_end": ["theme-switcher"],
+    "navigation_with_keys": False,
+    "show_prev_next": False,
+    "show_toc_level": 2,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+html_sidebars = {"index": [], "auto_examples/index": []}
