@@ -28,6 +28,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "command_line",
     "mathml",
+    "module_anchors",
     "plain_names",
 ]
 exclude_patterns = ["_build", "_extensions", "_templates", "inventories", "**/README.md", "api/backreferences"]
