@@ -1,8 +1,8 @@
 """Check a built site: ``python docs/check_site.py docs/_build/html`` exits with 1 and says what is wrong.
 
-It looks only at files. Every link within the site leads to a file, and to a place in it; every picture is there; nothing
-that a browser loads by itself comes from elsewhere, so that the site reads the same without a network; and every example
-has drawn a figure.
+It looks only at files. Every link within the site leads to a file, and to a place in it; every picture is there;
+nothing that a browser loads by itself comes from elsewhere, so that the site reads the same without a network; and
+every example has drawn a figure.
 """
 
 import argparse
