@@ -6,7 +6,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE / "_extensions"), str(HERE.parent)]
-os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+# For processes that examples start.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")]))
 
 from api_pages import documented_names, short_names  # noqa: E402
 from inventories import write_inventories  # noqa: E402
@@ -51,22 +52,18 @@ numpydoc_attributes_as_param_list = True
 numpydoc_xref_param_type = True
 numpydoc_xref_ignore = "all"  # types are words; those that have a page are linked
 numpydoc_xref_aliases = ours | {
+    **{name: f":obj:`{name}`" for name in ("mne.Epochs", "mne.EpochsArray", "mne.Info", "mne.io.Raw", "torch.device")},
+    **{name: f":obj:`{name}`" for name in ("matplotlib.axes.Axes", "matplotlib.figure.Figure")},
+    "Axes": "matplotlib.axes.Axes",
     "CSP": "mne.decoding.CSP",
     "Generator": "numpy.random.Generator",
     "RandomState": "numpy.random.RandomState",
     "Tensor": "torch.Tensor",
     "Path": "pathlib.Path",
-    "matplotlib.axes.Axes": "matplotlib.axes.Axes",
-    "matplotlib.figure.Figure": "matplotlib.figure.Figure",
-    "mne.Epochs": "mne.Epochs",
-    "mne.EpochsArray": "mne.EpochsArray",
-    "mne.Info": "mne.Info",
-    "mne.io.Raw": "mne.io.Raw",
     "ndarray": "numpy.ndarray",
     "nn.Module": "torch.nn.Module",
     "path-like": ":term:`path-like <python:path-like object>`",
     "skorch.NeuralNet": "skorch.net.NeuralNet",
-    "torch.device": "torch.device",
 }
 
 intersphinx_mapping = write_inventories(HERE / "inventories", HERE / "_build" / "inventories")
@@ -77,7 +74,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"[/\\]plot_",
     "within_subsection_order": "FileNameSortKey",
-    "reset_modules": ("matplotlib", "offline.stay_offline"),
+    "reset_modules": ("matplotlib", "running_examples.stay_offline", "running_examples.warn_briefly"),
     "reset_modules_order": "both",
     "backreferences_dir": "api/backreferences",
     "doc_module": ("mne_specmoe",),
