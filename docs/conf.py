@@ -29,7 +29,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "command_line",
     "mathml",
-    "module_anchors",
+    "object_pages",
     "plain_names",
 ]
 exclude_patterns = ["_build", "_extensions", "_templates", "inventories", "**/README.md", "api/backreferences"]
