@@ -79,6 +79,7 @@ sphinx_gallery_conf = {
     "backreferences_dir": "api/backreferences",
     "doc_module": ("mne_specmoe",),
     "reference_url": {"mne_specmoe": None},
+    "capture_repr": ("_repr_html_",),  # tables and diagrams of estimators, not matplotlib's Text(0.5, ...)
     "remove_config_comments": True,
     "show_signature": False,
     "matplotlib_animations": False,

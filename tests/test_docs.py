@@ -100,10 +100,8 @@ def linked_pages() -> set[str]:
         if page in found:
             continue
         found.add(page)
-        path = next(
-            (DOCS / f"{page}{suffix}" for suffix in (".md", ".rst") if (DOCS / f"{page}{suffix}").exists()), None
-        )
-        waiting += toctree_entries(path) if path else []
+        for path in (DOCS / f"{page}.md", DOCS / f"{page}.rst"):
+            waiting += toctree_entries(path) if path.exists() else []
     return found
 
 
