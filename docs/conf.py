@@ -67,7 +67,6 @@ numpydoc_xref_aliases = ours | {
 }
 
 intersphinx_mapping = write_inventories(HERE / "inventories", HERE / "_build" / "inventories")
-intersphinx_disabled_reftypes = []
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
