@@ -171,7 +171,7 @@ def band_errors(
     overlap by half, Hann window, means removed; one segment where epochs are shorter), summed over epochs, channels
     and the frequencies of band :math:`b`,
 
-    .. math:: e_b = \\sum_{f \\in b} P_{y - x}(f) \\Big/ \\sum_{f \\in b} P_x(f)
+    .. math:: e_b = \\frac{\\sum_{f \\in b} P_{y - x}(f)}{\\sum_{f \\in b} P_x(f)}
 
     It is 0 where :math:`y` is the clean signal, 1 where it is silent, and above 1 where silence would be better: both
     amplitude and phase have to be right. For ``of="masked"`` it is what the mask took away, so a reconstruction is of

@@ -91,9 +91,12 @@ class TokenizedEpochs:
         return volts.reshape(self.original.shape)
 
     def errors(self) -> dict[str, np.ndarray]:
-        """Mean squared errors of what is rebuilt, by the number of levels used: ndarray (n_levels,) per domain.
+        """Mean squared errors of what is rebuilt, by the number of levels used.
 
-        1 is what a guess of nothing but the mean would reach.
+        Returns
+        -------
+        errors : dict of str to ndarray, each of shape (n_levels,)
+            For ``"time"``, ``"amplitude"`` and ``"angle"``. 1 is what a guess of nothing but the mean would reach.
         """
         return {name: np.mean((self.rebuilt[name] - self.target[name]) ** 2, (1, 2, 3, 4)) for name in self.target}
 

@@ -89,7 +89,17 @@ class TrainingConfig:
         check_option("precision", self.precision, PRECISIONS)
 
     def lr_at(self, step: int) -> float:
-        """Learning rate of a step, counted from 0: up along a line, then down along half a cosine."""
+        """Learning rate of a step: up along a line, then down along half a cosine.
+
+        Parameters
+        ----------
+        step : int
+            Number of the step, from 0.
+
+        Returns
+        -------
+        lr : float
+        """
         warmup = self.warmup_steps
         if step < warmup:
             return self.lr * step / max(warmup - 1, 1)

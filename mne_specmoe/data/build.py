@@ -61,7 +61,7 @@ def build_corpus(
 ) -> Corpus:
     """Turn recordings into a corpus for pretraining, preprocessed as in SpecMoE's paper by default.
 
-    Recordings that cannot be used are left out; the corpus keeps the reasons (:attr:`Corpus.problems`, and
+    Recordings that cannot be used are left out; the corpus keeps the reasons (`Corpus.problems`, and
     ``print(corpus.summary())``), and a warning counts those that failed. Segments that are exactly equal to earlier
     ones, by content, are left out. An interrupted build, also by ``kill -9`` or by a full disk, goes on when it is
     called again, and gives the same corpus. More recordings can be added to a corpus in the same way; those
@@ -102,7 +102,7 @@ def build_corpus(
     reject_uv : float or None, default=100
         Segments with a sample of this absolute value or more, in µV, are dropped. None keeps them.
     channels : str or sequence of str, default="paper"
-        ``"paper"``: the 19 channels of :data:`~mne_specmoe.data.preprocessing.TEN_TWENTY_19`. A sequence: these
+        ``"paper"``: the 19 channels of `~mne_specmoe.data.preprocessing.TEN_TWENTY_19`. A sequence: these
         channels, in this order. A recording that lacks any of them fails. The name of a montage that MNE knows, such
         as ``"standard_1020"``: those EEG channels of each recording that are in it, in its order. ``"all"``: all EEG
         channels of each recording. Names are matched as :func:`~mne_specmoe.data.preprocessing.prepare_raw` does.

@@ -49,7 +49,7 @@ class Recording:
     ch_names : tuple of str
         Its channels.
     montage : int
-        Place of these channels in :attr:`Corpus.montages`.
+        Place of these channels in `Corpus.montages`.
     n_segments : int
         How many segments it contributes.
     hash : str
@@ -281,7 +281,7 @@ class Corpus:
         Parameters
         ----------
         montage : int
-            Place in :attr:`montages`.
+            Place in `montages`.
 
         Returns
         -------

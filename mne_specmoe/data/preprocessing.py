@@ -49,7 +49,7 @@ def prepare_raw(
     sfreq : float, default=200
         Sampling rate of the result in Hz.
     channels : "paper", sequence of str, or None
-        ``"paper"`` takes the 19 channels of :data:`TEN_TWENTY_19`. A sequence takes those, in its
+        ``"paper"`` takes the 19 channels of `TEN_TWENTY_19`. A sequence takes those, in its
         order. The result bears the names asked for; in the recording they may be in any case and
         carry what EDF files add (``"EEG Fp1-REF"``, ``"Fp1."``); T7, T8, P7, P8 stand for T3, T4,
         T5, T6 and the reverse. None takes all EEG channels as they are.

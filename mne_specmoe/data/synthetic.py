@@ -70,7 +70,7 @@ def make_epochs(
 ) -> tuple[mne.EpochsArray, np.ndarray, np.ndarray]:
     """Draw Epochs of an imagined-movement experiment.
 
-    On top of the background of :func:`make_eeg`, a mu rhythm (11 Hz) is stronger over C3, C4, Cz
+    On top of the background of `make_eeg`, a mu rhythm (11 Hz) is stronger over C3, C4, Cz
     and Pz in turn for the classes ``left_hand``, ``right_hand``, ``feet`` and ``rest``. Subjects
     differ in amplitude and in the frequency of their rhythms.
 

@@ -1,5 +1,6 @@
 """The shells: featurizer, classifier and regressor over any network that pools, reads out and freezes."""
 
+import importlib.metadata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -32,6 +33,14 @@ class _NetworkEstimator(EpochsInputMixin, BaseEstimator):
 
     # What a family calls its pretrained part: in the progress bar, as a featurizer's attribute (with "_" behind).
     _pretrained = "experts"
+    # Scikit-learn's HTML representation then links to our pages, not to its own.
+    _doc_link_module = "mne_specmoe"
+
+    @property
+    def _doc_link_template(self) -> str:
+        """Address of an estimator's page; empty, which means no link, where the documentation is not published."""
+        url = _documentation_url()
+        return f"{url.rstrip('/')}/api/generated/mne_specmoe.{{estimator_name}}.html" if url else ""
 
     def _look_at_channels(self, X: object) -> None:
         """For families that care where channels are: called by fit, once their names are known."""
@@ -309,7 +318,18 @@ class Classifier(ClassifierMixin, _Predictor):
         return exponentials / exponentials.sum(1, keepdims=True)
 
     def predict(self, X) -> np.ndarray:
-        """Most probable class of every epoch; see `predict_proba`."""
+        """Predict the most probable class of every epoch.
+
+        Parameters
+        ----------
+        X : mne.Epochs | list of mne.Epochs | array-like
+            Epochs of the length and with the channels of fit.
+
+        Returns
+        -------
+        y : ndarray, shape (n_epochs,)
+            Labels, as they were in the y of fit.
+        """
         winners = self._outputs(X).argmax(1)
         return self.classes_[winners]
 
@@ -388,6 +408,15 @@ class Regressor(RegressorMixin, _Predictor):
         # without.
         tags.regressor_tags.poor_score = self.weights is not None or bool(self.validation_fraction)
         return tags
+
+
+def _documentation_url() -> str | None:
+    """Where the installed package's documentation is published, if its metadata names a place."""
+    try:
+        urls = importlib.metadata.metadata("mne-specmoe").get_all("Project-URL") or []
+    except importlib.metadata.PackageNotFoundError:  # a checkout that was never installed
+        return None
+    return dict(url.split(", ", 1) for url in urls).get("Documentation")
 
 
 def _check_length(y: object, n_epochs: int) -> np.ndarray:

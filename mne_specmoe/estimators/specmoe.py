@@ -371,8 +371,7 @@ class SpecMoEClassifier(_SpecMoEPredictor, Classifier):
 
 
 class SpecMoERegressor(_SpecMoEPredictor, Regressor):
-    __doc__ = """Predict a number from EEG epochs: SpecMoE experts, spectral gate, and a head trained with the
-    squared error.
+    __doc__ = """Predict a number from EEG epochs: experts, spectral gate, and a head trained with the squared error.
 
     The target is standardised for training, and predictions come in its own units.
 """ + _PREDICTOR_PARAMETERS.replace("{extra}", "").replace("{attributes}", "")

@@ -82,7 +82,28 @@ def save_tokenizer(
 def save_brainrvq(
     network: BrainRVQ, path: str | os.PathLike, *, training: Mapping | None = None, precision: str = "float32"
 ) -> Path:
-    """Write a pretraining network, encoder and predictors of codes, as safetensors; see `save_tokenizer`."""
+    """Write a pretraining network, encoder and predictors of codes, as safetensors.
+
+    Parameters
+    ----------
+    network : BrainRVQ
+        The network.
+    path : path-like
+        Where to; replaced in one step if it exists, so that no reader sees half a file.
+    training : mapping | None
+        Summary of the training that goes into the header; must be JSON.
+    precision : {"float32", "float16"}
+        Of the stored parameters.
+
+    Returns
+    -------
+    path : Path
+
+    Raises
+    ------
+    TypeError
+        If the network is of another class.
+    """
     return _save(network, BrainRVQ, path, training, precision)
 
 
@@ -93,7 +114,28 @@ def save_downstream(
     training: Mapping | None = None,
     precision: str = "float32",
 ) -> Path:
-    """Write a network for a task, encoder, head and rows of its channels, as safetensors; see `save_tokenizer`."""
+    """Write a network for a task, encoder, head and rows of its channels, as safetensors.
+
+    Parameters
+    ----------
+    network : BrainRVQDownstream
+        The network.
+    path : path-like
+        Where to; replaced in one step if it exists, so that no reader sees half a file.
+    training : mapping | None
+        Summary of the training that goes into the header; must be JSON.
+    precision : {"float32", "float16"}
+        Of the stored parameters.
+
+    Returns
+    -------
+    path : Path
+
+    Raises
+    ------
+    TypeError
+        If the network is of another class.
+    """
     return _save(network, BrainRVQDownstream, path, training, precision)
 
 

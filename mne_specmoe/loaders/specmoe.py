@@ -55,15 +55,49 @@ def save_experts(
     training: Mapping | None = None,
     precision: str = "float32",
 ) -> Path:
-    """Write several whole experts of one layout into one file; see `save_expert`.
+    """Write several whole experts of one layout into one file.
 
     The estimators take the file as ``weights``, `load_expert` picks one expert out.
+
+    Parameters
+    ----------
+    experts : sequence of SpecHiNet
+        The networks.
+    path : path-like
+        Where to; replaced in one step if it exists, so that no reader sees half a file.
+    training : mapping | None
+        Summary of the training that goes into the header; must be JSON.
+    precision : {"float32", "float16"}
+        Of the stored parameters, see `save_expert`.
+
+    Returns
+    -------
+    path : Path
     """
     return _save(ExpertSet(experts=experts), ExpertSet, path, training, precision)
 
 
 def save_specmoe(network: SpecMoE, path: str | os.PathLike, *, training: Mapping | None = None) -> Path:
-    """Write a SpecMoE, experts' encoders, gate and head, as safetensors; see `save_expert`."""
+    """Write a SpecMoE, experts' encoders, gate and head, as safetensors.
+
+    Parameters
+    ----------
+    network : SpecMoE
+        The network.
+    path : path-like
+        Where to; replaced in one step if it exists, so that no reader sees half a file.
+    training : mapping | None
+        Summary of the training that goes into the header; must be JSON.
+
+    Returns
+    -------
+    path : Path
+
+    Raises
+    ------
+    TypeError
+        If the network is of another class.
+    """
     return _save(network, SpecMoE, path, training)
 
 
@@ -101,7 +135,25 @@ def load_expert(path: str | os.PathLike, *, number: int | None = None) -> SpecHi
 
 
 def load_experts(path: str | os.PathLike) -> list[SpecHiNet]:
-    """Read all experts of a file, with their decoders; see `load_expert`."""
+    """Read all experts of a file, with their decoders.
+
+    Parameters
+    ----------
+    path : path-like
+        The file, or ``"starter"``, as in `load_expert`.
+
+    Returns
+    -------
+    experts : list of SpecHiNet
+        In evaluation mode, on the CPU.
+
+    Raises
+    ------
+    CheckpointError
+        If the file cannot be read, holds no experts, or a tensor is missing, superfluous or misshapen.
+    FileNotFoundError
+        If there is no such file.
+    """
     path = weights_path(path)
     if is_ours(path):
         if read_header(path).architecture == "specmoe-experts":

@@ -63,8 +63,12 @@ def pretrain_tokenizer(
         `mne_specmoe.models.brainrvq.channels.channel_rows`.
     max_channels : int | None
         Train on so many channels of a segment, drawn anew for every batch. None: all.
-    subset, partition_by, validation, housekeeping, resume
-        See `mne_specmoe.pretrain`.
+    subset : str | (int, int) | None
+        The part of the corpus to train on, see `mne_specmoe.pretrain`.
+    partition_by : str
+        How such parts are made, see `mne_specmoe.pretrain`.
+    validation : float | sequence of str
+        Share of the subjects to hold out, or their names.
     n_epochs : float | None
         Passes over the training segments, in place of ``max_steps``. None: the published 20 where `training` names no
         ``max_steps``.
@@ -72,6 +76,10 @@ def pretrain_tokenizer(
         How to train; a mapping of some of the fields leaves the others at the published values: AdamW with a learning
         rate of 5e-5 for 128 segments per step and proportional to their number, a warm-up over a quarter of the steps,
         1e-5 at the end, a weight decay of 1e-4, batches of 128, no clipping of gradients.
+    housekeeping : Housekeeping | None
+        How often to save, to look and to tell, and where to run.
+    resume : bool
+        Go on with the run in `out` where it stands.
 
     Returns
     -------
@@ -154,8 +162,14 @@ def pretrain_brainrvq(
         What is hidden from the network. None: half of the patches, the more important ones more and more often.
     aliases : {"10-20", "none"}
         See `pretrain_tokenizer`; as the tokenizer was trained.
-    max_channels, subset, partition_by, validation, housekeeping, resume
-        See `pretrain_tokenizer`.
+    max_channels : int | None
+        Train on so many channels of a segment, drawn anew for every batch. None: all.
+    subset : str | (int, int) | None
+        The part of the corpus to train on, see `mne_specmoe.pretrain`.
+    partition_by : str
+        How such parts are made, see `mne_specmoe.pretrain`.
+    validation : float | sequence of str
+        Share of the subjects to hold out, or their names.
     n_epochs : float | None
         Passes over the training segments, in place of ``max_steps``. None: the published 20 where `training` names no
         ``max_steps``.
@@ -163,6 +177,10 @@ def pretrain_brainrvq(
         How to train; a mapping of some of the fields leaves the others at the published values: AdamW with a learning
         rate of 5e-4, a warm-up over a quarter of the steps, 1e-5 at the end, a weight decay of 0.05, batches of 64, no
         clipping of gradients.
+    housekeeping : Housekeeping | None
+        How often to save, to look and to tell, and where to run.
+    resume : bool
+        Go on with the run in `out` where it stands.
 
     Returns
     -------

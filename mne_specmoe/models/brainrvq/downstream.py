@@ -262,20 +262,58 @@ dropouts
         self.experts_frozen = False
 
     def freeze_experts(self, frozen: bool = True) -> "BrainRVQDownstream":
-        """Keep the encoder's parameters as they are (or let them train)."""
+        """Keep the encoder's parameters as they are (or let them train).
+
+        Parameters
+        ----------
+        frozen : bool
+            Whether to keep them; False lets them train.
+
+        Returns
+        -------
+        network : BrainRVQDownstream
+            The network itself.
+        """
         self.experts_frozen = frozen
         self.encoder.requires_grad_(not frozen)
         return self.train(self.training)
 
     def train(self, mode: bool = True) -> "BrainRVQDownstream":
-        """Set training mode; a frozen encoder stays in evaluation mode."""
+        """Set training mode; a frozen encoder stays in evaluation mode.
+
+        Parameters
+        ----------
+        mode : bool
+            Whether to train; False is evaluation mode.
+
+        Returns
+        -------
+        network : BrainRVQDownstream
+            The network itself.
+        """
         super().train(mode)
         if self.experts_frozen:
             self.encoder.eval()
         return self
 
     def pool(self, x: Tensor) -> Pooled:
-        """Run the encoder on x [B, C, T] and keep what the readout reads."""
+        """Run the encoder and keep what the readout reads.
+
+        Parameters
+        ----------
+        x : Tensor, shape (n_batch, n_channels, n_times)
+            200 Hz, units of 100 µV.
+
+        Returns
+        -------
+        pooled : Pooled
+            What the readout reads.
+
+        Raises
+        ------
+        ValueError
+            If the head reads epochs of another length.
+        """
         config = self.config
         if config.pooling == "flatten" and n_whole_seconds(x.shape[-1]) != config.n_patches:
             raise ValueError(

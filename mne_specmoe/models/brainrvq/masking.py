@@ -84,7 +84,17 @@ class PatchMaskConfig:
         check_option("published", self.published, (True, False))
 
     def weight_at(self, progress: float) -> float:
-        """Weight of the importance score after a share of the training."""
+        """Weight of the importance score after a share of the training.
+
+        Parameters
+        ----------
+        progress : float
+            Share of the training that is done, 0 to 1.
+
+        Returns
+        -------
+        weight : float
+        """
         return self.info_weight + self.info_weight_gain * progress
 
 

@@ -165,7 +165,22 @@ class BrainRVQ(nn.Module):
         return self.predict(self.hidden_features(patches, rows, mask), mask, codes)
 
     def hidden_features(self, patches: Tensor, rows: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (n_hidden, 200) of what each of the two passes hides; parameters as for `forward`."""
+        """Compute the features of what each of the two passes hides.
+
+        Parameters
+        ----------
+        patches : Tensor, shape (n_batch, n_channels, n_patches, 200)
+            The signals.
+        rows : Tensor of int64, shape (1 + n_channels,)
+            Rows of the channels.
+        mask : Tensor of bool, shape (n_batch, n_channels * n_patches)
+            Which patches the first pass hides; the second hides the others.
+
+        Returns
+        -------
+        features : tuple of Tensor, length 2
+            For the patches that the first pass hides, and for the others, each of shape (n_hidden, 200).
+        """
         passes = (
             self.encoder(patches, rows, mask=hidden, mask_token=self.mask_token)[:, 1:][hidden]
             for hidden in (mask, ~mask)
@@ -173,7 +188,21 @@ class BrainRVQ(nn.Module):
         return tuple(passes)
 
     def predict(self, features: tuple[Tensor, Tensor], mask: Tensor, codes: Codes | None = None) -> Predictions:
-        """Predict from `hidden_features`; mask and codes as for `forward`."""
+        """Predict codes from features.
+
+        Parameters
+        ----------
+        features : tuple of Tensor, length 2
+            What `hidden_features` returns.
+        mask : Tensor of bool, shape (n_batch, n_channels * n_patches)
+            Which patches the first pass hides; the second hides the others.
+        codes : Codes | None
+            The true codes, which finer levels are told. None: they are told what was predicted.
+
+        Returns
+        -------
+        predictions : Predictions
+        """
         predictions = []
         for part, hidden in zip(features, (mask, ~mask), strict=True):
             for predict, domain in ((self.predict_time, "time"), (self.predict_frequency, "frequency")):

@@ -238,14 +238,40 @@ class BrainRVQTokenizer(nn.Module):
         return self._rebuild(*quantized, self._rows(ch_names, quantized[0]))
 
     def hidden(self, patches: Tensor, rows: Tensor) -> Tensor:
-        """What is quantised, of patches [B, N, A, 200]: [B, W, N, A], float32 under autocast, too."""
+        """Compute what is quantised.
+
+        Parameters
+        ----------
+        patches : Tensor, shape (n_batch, n_channels, n_patches, 200)
+            The signals.
+        rows : Tensor of int64, shape (1 + n_channels,)
+            Rows of the channels.
+
+        Returns
+        -------
+        vectors : Tensor, shape (n_batch, code_width, n_channels, n_patches)
+            Float32, under autocast, too.
+        """
         tokens = self.encoder(patches, rows)[:, 1:]
         with torch.autocast(patches.device.type, enabled=False):
             vectors = self.to_code(tokens.to(self.to_code[0].weight.dtype))
         return vectors.transpose(1, 2).unflatten(2, patches.shape[1:3])
 
     def forward(self, patches: Tensor, rows: Tensor) -> Tokenized:
-        """Quantise and rebuild patches [B, N, A, 200] of channels in `rows`; codebooks learn in training mode."""
+        """Quantise and rebuild; codebooks learn in training mode.
+
+        Parameters
+        ----------
+        patches : Tensor, shape (n_batch, n_channels, n_patches, 200)
+            The signals.
+        rows : Tensor of int64, shape (1 + n_channels,)
+            Rows of the channels.
+
+        Returns
+        -------
+        tokenized : Tokenized
+            Codes, and what the decoders make of them.
+        """
         hidden = self.hidden(patches, rows)
         time, frequency = self.quantize_time(hidden), self.quantize_frequency(hidden)
         return Tokenized(time, frequency, self._rebuild(time.quantized, frequency.quantized, rows))

@@ -269,7 +269,13 @@ class SpecMoE(nn.Module):
         return self.n_times / SFREQ
 
     def reset_head(self, n_outputs: int) -> None:
-        """Replace the prediction head by an untrained one with `n_outputs` outputs."""
+        """Replace the prediction head by an untrained one.
+
+        Parameters
+        ----------
+        n_outputs : int
+            How many outputs it gets.
+        """
         old = self.readout.final_layer
         self.config = replace(self.config, n_outputs=n_outputs)
         self.n_outputs = n_outputs
@@ -278,25 +284,69 @@ class SpecMoE(nn.Module):
         self.readout.final_layer = head.train(old.training)
 
     def freeze_experts(self, frozen: bool = True) -> "SpecMoE":
-        """Keep the experts' parameters and running statistics as they are (or let them train)."""
+        """Keep the experts' parameters and running statistics as they are (or let them train).
+
+        Parameters
+        ----------
+        frozen : bool
+            Whether to keep them; False lets them train.
+
+        Returns
+        -------
+        network : SpecMoE
+            The network itself.
+        """
         self.experts_frozen = frozen
         self.experts.requires_grad_(not frozen)
         return self.train(self.training)
 
     def train(self, mode: bool = True) -> "SpecMoE":
-        """Set training mode; frozen experts stay in evaluation mode."""
+        """Set training mode; frozen experts stay in evaluation mode.
+
+        Parameters
+        ----------
+        mode : bool
+            Whether to train; False is evaluation mode.
+
+        Returns
+        -------
+        network : SpecMoE
+            The network itself.
+        """
         super().train(mode)
         if self.experts_frozen:
             self.experts.eval()
         return self
 
     def pool(self, x: Tensor) -> Pooled:
-        """Run the experts on x [B, C, T] and pool over time."""
+        """Run the experts and pool over time.
+
+        Parameters
+        ----------
+        x : Tensor, shape (n_batch, n_channels, n_times)
+            200 Hz, units of 100 µV.
+
+        Returns
+        -------
+        pooled : Pooled
+            What gate and head need.
+        """
         embedding = pooled_embeddings(self.experts, x, self.config.time_pooling)
         return Pooled(embedding, *self.spectra(x))
 
     def spectra(self, x: Tensor) -> tuple[Tensor]:
-        """Power spectrum of the padded input, [B, C, F], as the only member of a tuple."""
+        """Compute the power spectrum of the padded input.
+
+        Parameters
+        ----------
+        x : Tensor, shape (n_batch, n_channels, n_times)
+            200 Hz, units of 100 µV.
+
+        Returns
+        -------
+        psd : tuple of Tensor, length 1
+            Power spectral density in (100 µV)²/Hz, shape (n_batch, n_channels, n_freqs).
+        """
         n_per_segment = self.config.n_per_segment
         padded, _ = self.experts[0].pad(x)
         n_overlap = 200 if n_per_segment == 400 else 0
@@ -304,7 +354,13 @@ class SpecMoE(nn.Module):
         return (welch_psd(padded, n_per_segment=n_per_segment, n_overlap=n_overlap),)
 
     def standardise(self, psd: Tensor) -> None:
-        """Let the gate learn the mean and deviation of training spectra [n, C, F]."""
+        """Let the gate learn the mean and deviation of training spectra.
+
+        Parameters
+        ----------
+        psd : Tensor, shape (n_epochs, n_channels, n_freqs)
+            What `spectra` says of the epochs to train on.
+        """
         self.readout.gate.standardise(psd)
 
     def forward(self, x: Tensor, return_features: bool = False) -> Tensor | dict[str, Tensor | None]:

@@ -554,7 +554,14 @@ class SpecHiNet(nn.Module):
         return self.encoder(x, positions)
 
     def forward(self, x: Tensor, positions: Tensor | None = None) -> Reconstruction:
-        """Rebuild the signal; parameters as in `encode`.
+        """Rebuild the signal.
+
+        Parameters
+        ----------
+        x : Tensor, shape (n_batch, n_channels, n_times)
+            200 Hz, units of 100 µV.
+        positions : Tensor | None
+            As in `encode`.
 
         Returns
         -------
