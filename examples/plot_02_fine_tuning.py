@@ -101,7 +101,8 @@ print(f"With {last.sum()} epochs to test on, differences of less than about 25 p
 # The history
 # -----------
 # ``history_`` holds one entry per pass. The weights kept are those with the lowest validation loss, wherever that was.
-# Where the training loss falls and the validation loss does not, more training does not help.
+# Where the training loss falls and the validation loss does not, more training does not help. The training loss may
+# jump where the experts begin to train: frozen ones run without dropout, and with fixed batch normalisation.
 
 passes = [entry["epoch"] for entry in tuned.history_]
 train_loss = [entry["train_loss"] for entry in tuned.history_]
@@ -114,6 +115,7 @@ left.plot(passes, valid_loss, label="validation")
 left.plot(passes[np.argmin(valid_loss)], min(valid_loss), "k*", markersize=12, label="weights that are kept")
 left.axvspan(min(unfrozen) - 0.5, max(unfrozen) + 0.5, color="C2", alpha=0.15, label="experts train too")
 left.set(xlabel="pass over the training part", ylabel="loss", title="Fine-tuning")
+left.xaxis.get_major_locator().set_params(integer=True)
 left.legend()
 right.plot(range(len(frozen_scores)), frozen_scores, "o", markersize=9, label="frozen experts")
 right.plot(len(frozen_scores) - 1, tuned_score, "C2*", markersize=14, label="fine-tuned")

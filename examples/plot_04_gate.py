@@ -74,9 +74,9 @@ plt.show()
 # %%
 # Is it about the classes?
 # ------------------------
-# The same curves for the classifier and for its control, on the same scale. Only what stands out on the left against
-# the right could be about the classes. How far gates differ between the two classes, on average over channels, is a
-# number:
+# The same map for the classifier and for its control, which began with the same initial weights. Only what stands out
+# on the left against the right could be about the classes. How far gates differ between the two classes, on average
+# over channels, is a number:
 
 gates = classifier.gate_weights(epochs)  # (n_epochs, n_channels, n_experts)
 control_gates = control.gate_weights(epochs)
@@ -86,9 +86,9 @@ for name, values in (("true labels", gates), ("shuffled", control_gates)):
     print(f"  {name:<12}" + "  ".join(f"{each:+.4f}" for each in by_class[1] - by_class[0]))
 print(f"Gates of single epochs and channels lie between {gates.min():.2f} and {gates.max():.2f}.")
 
-figure, axes = plt.subplots(1, 2, figsize=(10, 3.5), sharey=True, layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(10, 3.5), layout="constrained")
 for axis, model, title in zip(axes, (classifier, control), ("true labels", "shuffled labels"), strict=True):
     plot_gate(model, axes=axis, statistic="absolute")
-    axis.set_title(title)
+    axis.set_title(title, pad=16)
 figure.suptitle(f"{source}: sensitivity without sign", fontweight="bold", color="black" if paths else "red")
 plt.show()

@@ -82,6 +82,7 @@ corpus = build_corpus(
     subject_pattern=r"(S001R\d\d)" if paths else None,
     progress=False,
 )
+held_out = str(corpus.subject_of[-1])
 print(f"{source}: {len(corpus)} segments of 4 s from {len(set(map(str, corpus.subject_of)))} recordings")
 
 # %%
@@ -91,7 +92,7 @@ print(f"{source}: {len(corpus)} segments of 4 s from {len(set(map(str, corpus.su
 # which are the paper's. A run can be stopped at any moment and gone on with by ``resume=True``.
 
 N_STEPS = 40
-HOUSEKEEPING = Housekeeping(device="cpu", log_every=2, validate_every=10, progress=False)
+HOUSEKEEPING = Housekeeping(device="cpu", log_every=2, validate_every=5, progress=False)
 STEPS = {"max_steps": N_STEPS, "batch_size": 6, "accumulation": 1, "lr": 2e-3, "warmup_steps": 4}
 
 runs = []
@@ -104,11 +105,13 @@ for subset in ("1/2", "2/2"):
         decoder="gains",
         amplitude="relative",
         max_channels=1,
-        validation=0.25,
+        validation=[held_out],
         training=STEPS | {"seed": int(subset[0])},
         housekeeping=HOUSEKEEPING,
     )
-    print(f"expert {subset}: {pretrained.outcome.step} steps, last terms {pretrained.outcome.terms}")
+    print(
+        f"expert {subset}: {pretrained.outcome.step} steps, validation loss {pretrained.outcome.terms['validation_loss']:.2f}"
+    )
     runs.append(out)
 
 # %%
@@ -139,8 +142,7 @@ def read_log(run):
     return [[(line["step"], line[key]) for line in lines if key in line] for key in ("loss", "validation_loss")]
 
 
-held_out = np.flatnonzero([subject == corpus.subject_of[-1] for subject in corpus.subject_of])[:8]
-stored = corpus.read(held_out)
+stored = corpus.read([place for place, subject in enumerate(corpus.subject_of) if subject == held_out])
 segments = stored.values * stored.scale_uv[..., None]
 untrained = SpecHiNet("channelwise", decoder="gains", amplitude="relative")
 candidates = {
@@ -155,14 +157,14 @@ errors |= {name: band_errors(result) for name, result in rebuilt.items()}
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 for number, run in enumerate(runs):
     losses, validation = read_log(run)
-    left.plot(*zip(*losses, strict=True), color=f"C{number}", label=f"expert {number + 1}, training")
+    left.plot(*zip(*losses, strict=True), color=f"C{number}", alpha=0.3, label=f"expert {number + 1}, training")
     left.plot(*zip(*validation, strict=True), "o--", color=f"C{number}", label=f"expert {number + 1}, validation")
 left.set(xlabel="step", ylabel="loss", title="Pretraining")
 left.legend()
 width = 0.8 / len(errors)
 for place, (name, by_band) in enumerate(errors.items()):
     right.bar(np.arange(len(by_band)) + place * width, by_band.values(), width, label=name)
-right.set(ylabel="share of power missed", title=f"{len(segments)} segments")
+right.set(ylabel="share of power missed", title=f"{len(segments)} segments held out")
 right.set_xticks(np.arange(len(by_band)) + 0.4 - width / 2, by_band)
 right.legend()
 figure.suptitle(source, fontweight="bold", color="black" if paths else "red")

@@ -5,7 +5,8 @@ A mouse: one channel, stages of sleep
 The experts that come with the package were trained on people's EEG. They look at each channel by itself, so one
 electrode on a mouse is input like any other. Do their features tell its stages of sleep?
 
-Two controls say what an answer is worth: random experts, and band power, which is what people score sleep by.
+Two controls say what an answer is worth: random experts, and the band power of the same channel. (People who score
+sleep look at the muscles too, which nothing here does.)
 """
 
 # sphinx_gallery_thumbnail_number = 1

@@ -44,13 +44,15 @@ mne.set_log_level("ERROR")
 SFREQ, CHANNELS, TRIALS = 125.0, 5, 6
 folder = tempfile.TemporaryDirectory()
 root = Path(folder.name)
-task = replace(choose_tasks(["openbci_mi"])[0], frozen=None, title="MADE-UP people: left or right hand")
+task = replace(choose_tasks(["openbci_mi"])[0], frozen=None, title="MADE-UP people: rhythm or none")
 
 
 def write_person(name, seed):
-    """Trials of 4 s, one after the other."""
-    epochs, y, _ = make_epochs(TRIALS, n_channels=CHANNELS, sfreq=SFREQ, effect=0.8, n_subjects=1, random_state=seed)
-    microvolts = 1e6 * np.concatenate(epochs.get_data(), axis=1)
+    """Trials of 4 s, one after the other; in half of them, 11 Hz of 5 µV on top of the background."""
+    epochs, y, _ = make_epochs(TRIALS, n_channels=CHANNELS, sfreq=SFREQ, effect=0, n_subjects=1, random_state=seed)
+    phase = np.random.default_rng(seed).uniform(0, 2 * np.pi, (TRIALS, 1, 1))
+    rhythm = 5 * np.sin(2 * np.pi * 11 * epochs.times + phase) * (y == 2)[:, None, None]
+    microvolts = np.concatenate(1e6 * epochs.get_data() + rhythm, axis=1)
     np.savez(
         root / "openbci_mi" / f"{name}.npz",
         data=np.round(microvolts / 0.05).astype(np.int16),
