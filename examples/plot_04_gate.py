@@ -90,5 +90,9 @@ figure, axes = plt.subplots(1, 2, figsize=(10, 3.5), layout="constrained")
 for axis, model, title in zip(axes, (classifier, control), ("true labels", "shuffled labels"), strict=True):
     plot_gate(model, axes=axis, statistic="absolute")
     axis.set_title(title, pad=16)
+images = [axis.collections[0] for axis in axes]
+largest = max(image.get_clim()[1] for image in images)
+for image in images:
+    image.set_clim(0, largest)
 figure.suptitle(f"{source}: sensitivity without sign", fontweight="bold", color="black" if paths else "red")
 plt.show()

@@ -109,9 +109,8 @@ for subset in ("1/2", "2/2"):
         training=STEPS | {"seed": int(subset[0])},
         housekeeping=HOUSEKEEPING,
     )
-    print(
-        f"expert {subset}: {pretrained.outcome.step} steps, validation loss {pretrained.outcome.terms['validation_loss']:.2f}"
-    )
+    step, terms = pretrained.outcome.step, pretrained.outcome.terms
+    print(f"expert {subset}: {step} steps, validation loss {terms['validation_loss']:.2f}")
     runs.append(out)
 
 # %%
