@@ -50,7 +50,7 @@ if paths := find_runs(RUNS):
     y = epochs.events[:, 2]
     source, group_name = "EEGMMIDB, subject 1", "run"
 else:
-    epochs, y, groups = make_epochs(60, n_channels=3, duration=2, n_subjects=4, random_state=0)
+    epochs, y, groups = make_epochs(32, n_channels=3, duration=2, n_subjects=4, random_state=0)
     source, group_name = "MADE-UP EEG, no recording", "made-up person"
     print("There is no recording here. WHAT FOLLOWS IS MADE-UP EEG. Its scores say nothing about brains.")
 
@@ -95,7 +95,9 @@ tuned_score = balanced_accuracy_score(y[last], tuned.predict(epochs[last]))
 aside = np.unique(groups[~last][tuned.validation_indices_])
 print(f"Trained with {group_name} {', '.join(map(str, aside))} set aside for validation")
 print(f"Tested on {group_name} {np.unique(groups)[-1]}: {tuned_score:.0%} fine-tuned, {frozen_scores[-1]:.0%} frozen")
-print(f"With {last.sum()} epochs to test on, differences of less than about 25 points mean nothing.")
+print(
+    f"With {last.sum()} epochs to test on, each score is uncertain by about {98 / last.sum() ** 0.5:.0f} points either way."
+)
 
 # %%
 # The history

@@ -50,7 +50,7 @@ def cut_epochs(path):
 if paths := find_runs(RUNS):
     epochs, source = mne.concatenate_epochs([cut_epochs(path) for path in paths]), "EEGMMIDB, subject 1"
 else:
-    epochs, _, _ = make_epochs(40, n_channels=16, duration=2, random_state=0)
+    epochs, _, _ = make_epochs(24, n_channels=12, duration=2, random_state=0)
     source = "MADE-UP EEG, no recording"
     print("There is no recording here. WHAT FOLLOWS IS MADE-UP EEG. It says nothing about brains.")
 y = epochs.events[:, 2]

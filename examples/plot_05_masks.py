@@ -7,7 +7,7 @@ decides what there is to learn. This page draws some masks, applies one to a rec
 rebuild it.
 """
 
-# sphinx_gallery_thumbnail_number = 3
+# sphinx_gallery_thumbnail_number = 1
 
 from pathlib import Path
 
@@ -57,7 +57,7 @@ plt.show()
 # PhysioNet's EEGMMIDB, subject 1, run 4: three segments of 30 s, as long as those of pretraining.
 # ``mne.datasets.eegbci.load_data(1, [4])`` downloads it. Where it is not on this machine, made-up EEG stands in for it.
 
-CHANNELS = ["Fz", "C3", "C4", "Pz", "O1", "O2"]
+CHANNELS = ["C3", "Cz", "C4", "Pz", "O1", "O2"]
 
 
 def find_run(run):
@@ -93,6 +93,6 @@ print("Error by band, masked and rebuilt:")
 for band, error in before.items():
     print(f"  {band:<8}{error:.2f}  ->  {after[band]:.2f}  {'better' if after[band] < error else 'not better'}")
 
-figure = plot_reconstruction(result, picks=["Fz", "C3", "Pz"], tmin=10)
+figure = plot_reconstruction(result, picks=["C3", "Cz", "Pz"], tmin=10)
 figure.suptitle(f"{source}, starter experts", fontweight="bold", color="black" if path else "red")
 plt.show()

@@ -18,6 +18,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import mne
 import numpy as np
+import torch
 
 from mne_specmoe import (
     ArrayRecording,
@@ -91,7 +92,7 @@ print(f"{source}: {len(corpus)} segments of 4 s from {len(set(map(str, corpus.su
 # Each gets one half of the segments. ``decoder="gains"`` and ``amplitude="relative"`` learn faster than the defaults,
 # which are the paper's. A run can be stopped at any moment and gone on with by ``resume=True``.
 
-N_STEPS = 40
+N_STEPS = 30
 HOUSEKEEPING = Housekeeping(device="cpu", log_every=2, validate_every=5, progress=False)
 STEPS = {"max_steps": N_STEPS, "batch_size": 6, "accumulation": 1, "lr": 2e-3, "warmup_steps": 4}
 
@@ -143,7 +144,9 @@ def read_log(run):
 
 stored = corpus.read([place for place, subject in enumerate(corpus.subject_of) if subject == held_out])
 segments = stored.values * stored.scale_uv[..., None]
-untrained = SpecHiNet("channelwise", decoder="gains", amplitude="relative")
+with torch.random.fork_rng():
+    torch.manual_seed(0)
+    untrained = SpecHiNet("channelwise", decoder="gains", amplitude="relative")
 candidates = {
     "untrained": untrained,
     "expert 1": runs[0] / "expert.safetensors",
