@@ -95,9 +95,8 @@ tuned_score = balanced_accuracy_score(y[last], tuned.predict(epochs[last]))
 aside = np.unique(groups[~last][tuned.validation_indices_])
 print(f"Trained with {group_name} {', '.join(map(str, aside))} set aside for validation")
 print(f"Tested on {group_name} {np.unique(groups)[-1]}: {tuned_score:.0%} fine-tuned, {frozen_scores[-1]:.0%} frozen")
-print(
-    f"With {last.sum()} epochs to test on, each score is uncertain by about {98 / last.sum() ** 0.5:.0f} points either way."
-)
+doubt = 98 / np.sqrt(last.sum())  # half of a 95 % interval, in points
+print(f"With {last.sum()} epochs to test on, each score is uncertain by about {doubt:.0f} points either way.")
 
 # %%
 # The history

@@ -10,8 +10,6 @@ The last one needs a control: a second classifier that was fitted to **shuffled 
 about the classes.
 """
 
-# sphinx_gallery_thumbnail_number = 1
-
 from pathlib import Path
 
 import matplotlib.pyplot as plt

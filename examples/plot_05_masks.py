@@ -7,8 +7,6 @@ decides what there is to learn. This page draws some masks, applies one to a rec
 rebuild it.
 """
 
-# sphinx_gallery_thumbnail_number = 1
-
 from pathlib import Path
 
 import matplotlib.pyplot as plt

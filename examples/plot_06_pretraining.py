@@ -9,8 +9,6 @@ and one file comes out that every estimator takes as ``weights``.
 hours and fifty passes. The experts that come out are worth nothing but the proof that the way is open.
 """
 
-# sphinx_gallery_thumbnail_number = 1
-
 import json
 import tempfile
 from pathlib import Path

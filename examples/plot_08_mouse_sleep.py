@@ -9,8 +9,6 @@ Two controls say what an answer is worth: random experts, and the band power of 
 sleep look at the muscles too, which nothing here does.)
 """
 
-# sphinx_gallery_thumbnail_number = 1
-
 import os
 import warnings
 from pathlib import Path

@@ -15,8 +15,6 @@ nothing about brains or models**: made-up EEG is 1/f noise with a rhythm that na
 read them.
 """
 
-# sphinx_gallery_thumbnail_number = 1
-
 import json
 import tempfile
 from dataclasses import replace
