@@ -131,7 +131,7 @@ for place, folds in enumerate(scores.values()):
     left.plot([place - 0.2, place + 0.2], [folds.mean()] * 2, color=f"C{place}", linewidth=3)
 left.axhline(0.5, color="gray", linestyle="--")
 left.set(xticks=range(len(scores)), xticklabels=scores, xlim=(-0.5, len(scores) - 0.5), ylim=(0, 1))
-left.set(ylabel="balanced accuracy", title=f"Dots: one {group_name} left out. Bars: mean. Dashed: chance")
+left.set(ylabel="balanced accuracy", title=f"One {group_name} left out, and the mean")
 image = right.imshow(features[order], cmap="RdBu_r", vmin=-2, vmax=2, aspect="auto", interpolation="nearest")
 right.axhline(n_first - 0.5, color="black")
 for edge in (128, 256):

@@ -75,7 +75,9 @@ if importlib.util.find_spec("braindecode"):
         def on_train_begin(self, net, **kwargs):
             torch.manual_seed(0)
 
-    network = EEGClassifier(EEGNet, max_epochs=2, train_split=None, classes=[0, 1], callbacks=[Seed()], verbose=0)
+    network = EEGClassifier(
+        EEGNet, max_epochs=2, batch_size=8, train_split=None, classes=[0, 1], callbacks=[Seed()], verbose=0
+    )
     found = cross_val_score(network, sliceable, y - 1, groups=groups, cv=cv, error_score="raise")
     print(f"braindecode's EEGNet, two passes: {found.mean():.3f}")
 else:
