@@ -30,7 +30,7 @@ mne.set_log_level("ERROR")
 # (``effect=0``). We add 10 Hz of random phase over the back, with an amplitude between 0 and 20 µV.
 
 SITES = ["Pz", "O1", "O2"]
-background, _, subjects = make_epochs(180, n_channels=7, duration=2, effect=0, n_subjects=6, random_state=0)
+background, _, subjects = make_epochs(120, n_channels=7, duration=2, effect=0, n_subjects=6, random_state=0)
 background.pick(SITES)
 rng = np.random.default_rng(0)
 amplitude_uv = rng.uniform(0, 20, len(background))

@@ -5,7 +5,7 @@ From recordings to weights: pretraining a small expert
 The whole way, in a few lines: recordings become a corpus on disk, two experts are pretrained on disjoint halves of it,
 and one file comes out that every estimator takes as ``weights``.
 
-**This is a rehearsal.** It takes a few minutes of EEG and some dozens of steps, where the paper takes thousands of
+**This is a rehearsal.** It takes a few minutes of EEG and two dozen steps, where the paper takes thousands of
 hours and fifty passes. The experts that come out are worth nothing but the proof that the way is open.
 """
 
@@ -90,7 +90,7 @@ print(f"{source}: {len(corpus)} segments of 4 s from {len(set(map(str, corpus.su
 # Each gets one half of the segments. ``decoder="gains"`` and ``amplitude="relative"`` learn faster than the defaults,
 # which are the paper's. A run can be stopped at any moment and gone on with by ``resume=True``.
 
-N_STEPS = 30
+N_STEPS = 24
 HOUSEKEEPING = Housekeeping(device="cpu", log_every=2, validate_every=5, progress=False)
 STEPS = {"max_steps": N_STEPS, "batch_size": 6, "accumulation": 1, "lr": 2e-3, "warmup_steps": 4}
 

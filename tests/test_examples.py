@@ -18,8 +18,8 @@ MADE_UP = {  # example → what it must have told
     "plot_03_regression": ("MADE-UP EEG", "log alpha power"),
     "plot_04_gate": ("MADE-UP EEG", "true labels", "shuffled"),
     "plot_05_masks": ("MADE-UP EEG", "masked and rebuilt", "alpha"),
-    "plot_06_pretraining": ("MADE-UP EEG", "expert 2/2: 30 steps", "licence CC BY 4.0", "(6, 256)"),
-    "plot_07_published_checkpoints": ("non-commercial research only", "float16"),
+    "plot_06_pretraining": ("MADE-UP EEG", "expert 2/2: 24 steps", "licence CC BY 4.0", "(6, 256)"),
+    "plot_07_published_checkpoints": ("non-commercial research only", "expert_1_half.safetensors"),
     "plot_08_mouse_sleep": ("MADE-UP MOUSE", "REM", "band power"),
     "plot_09_as_sklearn": ("MADE-UP EEG", "MNE's CSP", "with as_sklearn"),
     "plot_11_benchmark_report": ("made-up people", "35 cells", "All four gates passed"),
@@ -69,7 +69,8 @@ def test_an_example_runs_on_made_up_eeg_says_so_and_leaves_nothing_behind(name, 
     told = capsys.readouterr().out
     assert [words for words in MADE_UP[name] if words not in told] == []
     assert plt.get_fignums()
-    assert list(tmp_path.iterdir()) == []
+    left = {path.name for path in tmp_path.iterdir()}
+    assert not {name for name in left if not name.startswith("torchinductor")}  # torch's own, once per process
 
 
 def test_every_example_is_run_somewhere():
