@@ -188,6 +188,8 @@ def _check_architecture(path: Path, found: str, wanted: Sequence[str]) -> None:
     """Raise a CheckpointError that says which function reads what was found."""
     if found not in wanted:
         hint = f"; use {ARCHITECTURES[found].loader}" if found in ARCHITECTURES else ""
+        if hint and found != "brainrvq-tokenizer":
+            hint += f", or the estimators of {'BrainRVQ' if found.startswith('brainrvq') else 'SpecMoE'}"
         expected = " or ".join(map(repr, wanted))
         raise CheckpointError(f"{path} holds the architecture {found!r}, expected {expected}{hint}.")
 

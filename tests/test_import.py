@@ -86,3 +86,17 @@ def test_unknown_name_is_an_attribute_error():
 
 def test_dir_lists_the_public_names():
     assert set(dir(mne_specmoe)) >= set(mne_specmoe.__all__)
+
+
+def test_without_accelerate_all_names_can_be_imported_and_pretraining_says_what_to_install():
+    code = (
+        "import sys; sys.modules['accelerate'] = None\n"
+        "from mne_specmoe import *\n"
+        "from mne_specmoe.training import make_accelerator\n"
+        "print(TrainingConfig(1).max_steps == 1)\n"
+        "try:\n"
+        "    make_accelerator('cpu')\n"
+        "except ImportError as error:\n"
+        "    print(error)\n"
+    )
+    assert run(code).splitlines() == ["True", "Pretraining needs accelerate: pip install 'mne-specmoe[pretrain]'."]

@@ -17,7 +17,7 @@ from mne_specmoe.checkpoint import save_network
 from mne_specmoe.data.batches import CorpusBatches
 from mne_specmoe.data.corpus import Corpus, partition_corpus
 from mne_specmoe.signal.canonical import SFREQ
-from mne_specmoe.training import (  # says what to install where accelerate is missing
+from mne_specmoe.training import (
     Accelerator,
     Housekeeping,
     Outcome,
