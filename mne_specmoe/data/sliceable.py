@@ -3,7 +3,7 @@
 import mne
 
 
-class SliceableEpochs(mne.EpochsArray):
+class SliceableEpochs(mne.EpochsArray, mne.BaseEpochs):  # spectra of MNE look at direct parents only
     """Epochs in memory that also answer to what scikit-learn asks of an array.
 
     Made by :func:`as_sklearn`. Everything :class:`mne.Epochs` can do works as before; besides, they

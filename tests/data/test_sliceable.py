@@ -205,3 +205,13 @@ def test_real_epochs_are_cross_validated_as_their_array_is(eegbci_epochs):
     pipeline = make_pipeline(CSP(4, reg="ledoit_wolf"), LinearDiscriminantAnalysis())
     scores = cross_val_score(pipeline, X, y, cv=3, error_score="raise")
     np.testing.assert_allclose(scores, cross_val_score(pipeline, X.get_data(), y, cv=3))
+
+
+def test_spectra_and_time_frequency_of_mne_work():
+    epochs, *_ = make_epochs(n_epochs=4)
+    spectrum = as_sklearn(epochs).compute_psd("welch", n_fft=200, verbose="ERROR")
+    np.testing.assert_array_equal(
+        spectrum.get_data(), epochs.compute_psd("welch", n_fft=200, verbose="ERROR").get_data()
+    )
+    power = as_sklearn(epochs).compute_tfr("morlet", freqs=[10.0], n_cycles=2, verbose="ERROR")
+    assert power.get_data().shape[0] == 4
