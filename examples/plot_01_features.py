@@ -119,7 +119,7 @@ print(f"The highest mean is that of {best}. Three folds do not settle which meth
 # ---------------------------
 # On the left, the score of every fold. On the right, the features of the starter experts, standardised: one row per
 # epoch, sorted by class, and one column per feature. A feature that told the classes apart would change its colour at
-# the line across.
+# the line across. Where a row stands out as a whole, all features of an expert move together in that epoch.
 
 features = StandardScaler().fit_transform(SpecMoEFeaturizer().fit_transform(epochs))
 order = np.argsort(y, kind="stable")

@@ -5,8 +5,8 @@ From recordings to weights: pretraining a small expert
 The whole way, in a few lines: recordings become a corpus on disk, two experts are pretrained on disjoint halves of it,
 and one file comes out that every estimator takes as ``weights``.
 
-**This is a rehearsal.** It takes a few minutes of EEG and two dozen steps, where the paper takes thousands of
-hours and fifty passes. The experts that come out are worth nothing but the proof that the way is open.
+**This is a rehearsal.** It takes a few minutes of EEG and two dozen steps, where the paper takes a large
+corpus and fifty passes. The experts that come out are worth nothing but the proof that the way is open.
 """
 
 import json
@@ -164,9 +164,9 @@ left.legend()
 width = 0.8 / len(errors)
 for place, (name, by_band) in enumerate(errors.items()):
     right.bar(np.arange(len(by_band)) + place * width, by_band.values(), width, label=name)
-right.set(ylabel="share of power missed", title=f"{len(segments)} segments held out")
+right.set(ylim=(0, 1.3), ylabel="share of power missed", title=f"{len(segments)} segments held out")
 right.set_xticks(np.arange(len(by_band)) + 0.4 - width / 2, by_band)
-right.legend()
+right.legend(ncols=2)
 figure.suptitle(source, fontweight="bold", color="black" if paths else "red")
 plt.show()
 
