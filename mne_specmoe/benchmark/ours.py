@@ -23,7 +23,7 @@ from mne_specmoe.benchmark.entries import (
 )
 from mne_specmoe.benchmark.features import Weights, embed, flattened, sites
 from mne_specmoe.benchmark.frozen import BrainRVQHead, BrainRVQNumber, DrawChannels, SpecMoEHead, SpecMoENumber
-from mne_specmoe.benchmark.scoring import selection_score
+from mne_specmoe.benchmark.scoring import Prediction
 from mne_specmoe.benchmark.task_data import TaskData
 
 _RIDGE = np.logspace(6, -3, 20)  # from strong to weak: of equals the first is kept
@@ -138,7 +138,7 @@ class Head:
         estimator.known = self._known(both, setting)
         estimator.fit(both.X, both.y)
 
-        def predict(data: TaskData):
+        def predict(data: TaskData) -> Prediction:
             estimator.known = None if n_unfrozen else self._known(data, setting)
             return predict_with(estimator, data.X, len(data.classes))
 
@@ -146,7 +146,7 @@ class Head:
         choice = {
             "settings": {"lr": _LR, "epoch": best["epoch"]} | ({"expert_lr": _EXPERT_LR} if n_unfrozen else {}),
             "n_looks": len(estimator.history_),
-            "validation_score": round(selection_score(predict(validation), validation), 6),
+            "validation_loss": round(best["valid_loss"], 6),
         }
         n_parameters = sum(each.numel() for each in estimator.network_.parameters())
         return Selected(predict, choice, n_parameters)

@@ -112,3 +112,13 @@ def test_flat_channels_stay_flat():
 def test_bipolar_channels_stand_at_their_first_electrode_and_mice_have_no_sites():
     assert sites(("Fp1", "FP2-F8", "T3")) == ["Fp1", "FP2", "T3"]
     assert sites(("EEG",)) is None
+
+
+def test_windows_of_a_memory_map_are_remembered_as_others_are(tmp_path, data):
+    path = tmp_path / "X.npy"
+    np.save(path, data.X)
+    setting = Setting(0, BUDGETS["tiny"], joblib.Memory(tmp_path / "cache", verbose=0).cache, tmp_path)
+    embed(data, Weights.of("brainrvq-starter"), setting)
+    n_before = len(list((tmp_path / "cache").rglob("output.pkl")))
+    embed(data.with_signals(np.load(path, mmap_mode="r")), Weights.of("brainrvq-starter"), setting)
+    assert len(list((tmp_path / "cache").rglob("output.pkl"))) == n_before == 2

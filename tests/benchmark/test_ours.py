@@ -173,3 +173,13 @@ def test_a_users_weights_have_entries_of_their_own():
     names = [entry.name for entry in entries_of("brainrvq-starter", "mine", "Mine")]
     assert names[0] == "mine-ridge"
     assert "mine-finetuned@random" in names
+
+
+def test_seconds_of_frozen_networks_are_counted_once_per_window(parts, setting):
+    training, validation, test = parts
+    counted = {}
+    for name in ("specmoe-logistic", "specmoe-head"):
+        own = replace(setting, remembered=[])
+        ALL[name].fit(training, validation, own).predict(test)
+        counted[name] = len(own.remembered)
+    assert counted == dict.fromkeys(counted, 6)  # recordings
