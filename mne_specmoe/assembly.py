@@ -178,6 +178,8 @@ def _weights_of(run: Path) -> Path:
     if not run.is_dir():
         return run
     found = [run / name for name in _RUN_WEIGHTS if (run / name).exists()]
+    if not found and (run / "corpus.json").exists():
+        raise CheckpointError(f"{run} is a corpus; pretrain on it, and give the folder of that run.")
     if not found:
         raise CheckpointError(
             f"The run in {run} is not finished: it has no {listed(_RUN_WEIGHTS)}. Go on with it: mne-specmoe "

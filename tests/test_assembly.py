@@ -234,3 +234,9 @@ def test_networks_of_brainrvq_are_stored_again_alone(name, tmp_path):
         torch.testing.assert_close(again.state_dict()[key], tensor, rtol=1e-3, atol=1e-6)
     with pytest.raises(ValueError, match="goes with no other"):
         assemble([run, run], tmp_path / "two.safetensors")
+
+
+def test_a_corpus_is_no_run(tmp_path):
+    (tmp_path / "corpus.json").touch()
+    with pytest.raises(CheckpointError, match="is a corpus; pretrain on it"):
+        assemble([tmp_path], tmp_path / "out.safetensors")
