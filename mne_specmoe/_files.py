@@ -1,5 +1,6 @@
-"""Files that are written whole or not at all."""
+"""Files: written whole or not at all, and their digests."""
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -38,6 +39,12 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         raise
     if os.name == "posix":  # Windows cannot open folders
         _flush(path.parent, os.O_RDONLY)
+
+
+def file_digest(path: str | os.PathLike) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _flush(path: Path, flags: int) -> None:

@@ -1,6 +1,5 @@
 """Weights files put together, converted from published ones, and described."""
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from mne_specmoe._files import file_digest
 from mne_specmoe._validation import CheckpointError, listed
 from mne_specmoe.checkpoint import is_ours, published_kind, read_header, save_network, weights_path
 from mne_specmoe.loaders.brainrvq import load_brainrvq, load_downstream, load_tokenizer, unused_tensors
@@ -114,7 +114,7 @@ def convert(
         raise CheckpointError(f"{path} is in our format already ({read_header(path).architecture}).")
     kind = published_kind(path)
     licence = BRAINRVQ_LICENCE if _is_brainrvq(kind) else PUBLISHED_LICENCE
-    training = {"source": path.name, "source_sha256": sha256(path), "licence": licence}
+    training = {"source": path.name, "source_sha256": file_digest(path), "licence": licence}
     if kind == "fine-tuned model":
         precision = "float32"
     network = load_downstream(path, ch_names=ch_names) if kind == _FINE_TUNED_BRAINRVQ else _LOADERS[kind](path)
@@ -147,7 +147,7 @@ def describe(path: str | os.PathLike) -> dict[str, object]:
         "training": header.training,
         "licence": licence,
         "bytes": path.stat().st_size,
-        "sha256": sha256(path),
+        "sha256": file_digest(path),
     }
 
 
@@ -160,17 +160,11 @@ def _describe_published(path: Path) -> dict[str, object]:
         description["unused_tensors"] = unused_tensors(path)
     else:
         description["licence"] = "as its authors say; SpecMoE's published weights are for non-commercial research only"
-    return description | {"sha256": sha256(path)}
+    return description | {"sha256": file_digest(path)}
 
 
 def _is_brainrvq(kind: str) -> bool:
     return kind.startswith("BrainRVQ")
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _weights_of(run: Path) -> Path:
@@ -209,4 +203,4 @@ def _check_distinct(paths: Sequence[Path], experts: Sequence[SpecHiNet]) -> None
 def _training_of(path: Path) -> dict[str, object]:
     """How one expert came about, and the hash of its file."""
     training = read_header(path).training if is_ours(path) else {"source": path.name}
-    return {**json.loads(json.dumps(training)), "sha256": sha256(path)}
+    return {**json.loads(json.dumps(training)), "sha256": file_digest(path)}

@@ -229,6 +229,12 @@ def is_ours(path: str | os.PathLike) -> bool:
     return _is_safetensors(weights_path(path))
 
 
+def family_of(path: str | os.PathLike) -> str:
+    """Tell the family of what a file holds, ours or published: ``"specmoe"`` or ``"brainrvq"``."""
+    kind = read_header(path).architecture if is_ours(path) else published_kind(path)
+    return "brainrvq" if kind.lower().startswith("brainrvq") else "specmoe"
+
+
 def _plain(value: object) -> object:
     """A numpy number as Python's, for JSON."""
     if isinstance(value, np.generic):

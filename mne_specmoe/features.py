@@ -9,7 +9,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from mne_specmoe._files import replacing
-from mne_specmoe.checkpoint import is_ours, published_kind, read_header
+from mne_specmoe.checkpoint import family_of
 from mne_specmoe.data.windows import read_windows
 from mne_specmoe.estimators.brainrvq import BrainRVQFeaturizer
 from mne_specmoe.estimators.specmoe import SpecMoEFeaturizer, Weights
@@ -114,7 +114,4 @@ def _maker(
 
 def _are_brainrvq(weights: Weights) -> bool:
     """Whether weights are one file of BrainRVQ, ours or published."""
-    if not isinstance(weights, str | os.PathLike):
-        return False
-    kind = read_header(weights).architecture if is_ours(weights) else published_kind(weights)
-    return kind.lower().startswith("brainrvq")
+    return isinstance(weights, str | os.PathLike) and family_of(weights) == "brainrvq"

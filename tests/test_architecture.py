@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # A module imports from the lines above its own only. A new module goes on the highest line it can.
 LAYERS = (
     ("_validation", "_files"),
-    ("signal.canonical", "signal.spectral", "nn.extremes"),
+    ("signal.canonical", "signal.names", "signal.spectral", "nn.extremes"),
     ("nn.attention", "nn.layers", "nn.quantize", "nn.heads", "nn.distributed", "models.interface"),
     ("data.recordings", "data.preprocessing", "data.corpus"),
     ("data.locations",),

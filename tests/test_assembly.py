@@ -7,8 +7,9 @@ import torch
 from brainrvq_files import fine_tuned_shapes, golden_tensors, pretraining_shapes, tokenizer_shapes, write
 from golden_data import published_state
 
+from mne_specmoe._files import file_digest
 from mne_specmoe._validation import CheckpointError
-from mne_specmoe.assembly import BRAINRVQ_LICENCE, PUBLISHED_LICENCE, assemble, convert, describe, sha256
+from mne_specmoe.assembly import BRAINRVQ_LICENCE, PUBLISHED_LICENCE, assemble, convert, describe
 from mne_specmoe.checkpoint import read_header, save_network
 from mne_specmoe.loaders.brainrvq import load_brainrvq, load_downstream, load_tokenizer, save_tokenizer
 from mne_specmoe.loaders.specmoe import load_encoders, load_expert, load_experts, save_expert, save_experts
@@ -61,7 +62,7 @@ def test_the_file_says_how_each_expert_came_about(tmp_path, runs):
     path = assemble(runs, tmp_path / "specmoe.safetensors", licence="CC BY 4.0")
     training = read_header(path).training
     assert [expert["steps"] for expert in training["experts"]] == [7, 7, 7]
-    assert training["experts"][0]["sha256"] == sha256(runs[0] / "expert.safetensors")
+    assert training["experts"][0]["sha256"] == file_digest(runs[0] / "expert.safetensors")
     assert training["licence"] == "CC BY 4.0"
 
 
@@ -142,7 +143,7 @@ def test_description_of_our_file(tmp_path, runs):
         "amplitude": "absolute",
         "decoder": "signal",
     }
-    assert description["sha256"] == sha256(path)
+    assert description["sha256"] == file_digest(path)
     assert "not stated" in description["licence"]
     json.dumps(description)
 
@@ -181,7 +182,7 @@ def test_published_weights_of_brainrvq_are_described_and_converted(tmp_path, kin
     assert training["licence"] == describe(converted)["licence"] == BRAINRVQ_LICENCE
     assert "without a licence" in BRAINRVQ_LICENCE
     assert "SpecMoE" not in BRAINRVQ_LICENCE
-    assert training["source_sha256"] == sha256(path)
+    assert training["source_sha256"] == file_digest(path)
 
 
 def test_conversion_stores_half_precision_if_asked_to(tmp_path):

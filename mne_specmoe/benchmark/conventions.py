@@ -8,6 +8,7 @@ import numpy as np
 from scipy.signal import resample_poly
 
 from mne_specmoe.benchmark.task_data import TaskData
+from mne_specmoe.signal.names import NEWER_NAMES
 
 Convention = Callable[[TaskData], Callable[[TaskData], np.ndarray]]
 """Takes the training part; returns what makes a network's input, float32, of windows in volts."""
@@ -29,7 +30,6 @@ BIOT_DERIVATIONS = (
 """Channels that BIOT was trained on, in its order (Yang et al. 2023); its smallest weights lack the last two."""
 
 _BENDR_SFREQ = 256
-_OLD_NAMES = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}
 
 
 def standardised_windows(training: TaskData) -> Callable[[TaskData], np.ndarray]:
@@ -208,7 +208,7 @@ def places(ch_names: Sequence[str], sites: Sequence[str]) -> list[int | None]:
 
 def _current(name: str) -> str:
     """A name in capitals, as the 10-10 system has it."""
-    return _OLD_NAMES.get(name.upper(), name.upper())
+    return NEWER_NAMES.get(name.upper(), name.upper())
 
 
 def _poles(name: str) -> tuple[str, ...]:

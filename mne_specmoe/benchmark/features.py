@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mne_specmoe.assembly import sha256
+from mne_specmoe._files import file_digest
 from mne_specmoe.benchmark.entries import Setting
 from mne_specmoe.benchmark.gauges import clock
 from mne_specmoe.benchmark.task_data import TaskData
-from mne_specmoe.checkpoint import is_ours, published_kind, read_header, weights_path
+from mne_specmoe.checkpoint import family_of, weights_path
 from mne_specmoe.data.locations import standard_positions
 from mne_specmoe.loaders.brainrvq import load_encoder, save_downstream
 from mne_specmoe.loaders.specmoe import load_encoders, save_experts
@@ -54,9 +54,7 @@ class Weights:
     @classmethod
     def of(cls, path: str | Path) -> "Weights":
         """Look at a file, or at weights that come with the package."""
-        kind = read_header(path).architecture if is_ours(path) else published_kind(path)
-        family = "brainrvq" if kind.lower().startswith("brainrvq") else "specmoe"
-        return cls(str(path), sha256(weights_path(path)), family)
+        return cls(str(path), file_digest(weights_path(path)), family_of(path))
 
     def file(self, setting: Setting) -> str:
         """The file to load; random weights are written first."""

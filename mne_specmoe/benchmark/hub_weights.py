@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from mne_specmoe._files import file_digest
 from mne_specmoe._validation import listed
-from mne_specmoe.assembly import sha256
 from mne_specmoe.benchmark.networks import import_braindecode
 from mne_specmoe.checkpoint import CheckpointError
 
@@ -65,7 +65,7 @@ def find_weights(repos: Sequence[str], cache_dir: str | os.PathLike | None = Non
         config, *files = (try_to_load_from_cache(repo, name, cache_dir) for name in (_CONFIG, *_FILES))
         files = [file for file in files if isinstance(file, str)]  # else None, or a mark that there is no such file
         if isinstance(config, str) and files:
-            return HubWeights(repo, Path(config).parent.name, sha256(Path(files[0])), files[0], config)
+            return HubWeights(repo, Path(config).parent.name, file_digest(Path(files[0])), files[0], config)
     return None
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mne_specmoe._files import file_digest
 from mne_specmoe.benchmark.recordings import StoredRecording
 from mne_specmoe.benchmark.task_data import TaskData
 from mne_specmoe.data.preprocessing import prepare_raw
@@ -146,7 +147,7 @@ def read_stages(files: Mapping[str, Sequence[Path]], request: Request) -> TaskDa
 def read_eegbci(files: Mapping[str, Sequence[Path]], request: Request) -> TaskData:
     """Read imagined movements of EEGMMIDB: average reference, then filters, then windows from the cue on."""
     paths = [path for each in files.values() for path in each]
-    digests = {path.stem: sha256(path.read_bytes()).hexdigest() for path in paths}
+    digests = {path.stem: file_digest(path) for path in paths}
     return gather((_imagery_run(path, request) for path in paths), request, request.prepare.channels, digests)
 
 

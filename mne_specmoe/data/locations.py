@@ -7,7 +7,7 @@ from functools import lru_cache
 import mne
 import numpy as np
 
-from mne_specmoe.data.preprocessing import plain_name
+from mne_specmoe.signal.names import plain_name
 
 _CAP_SITE = re.compile(r"[A-H]\d+")  # of BioSemi: other places than of the same name in the 10-05 system
 _MONTAGES = ("colin27_1005", "standard_1005")  # MNE 1.13 has renamed it

@@ -1,6 +1,5 @@
 """Preprocessing of continuous recordings, as for SpecMoE's pretraining."""
 
-import re
 from collections.abc import Sequence
 
 import mne
@@ -8,6 +7,7 @@ import numpy as np
 
 from mne_specmoe._validation import check_number, check_option, listed
 from mne_specmoe.signal.canonical import SFREQ
+from mne_specmoe.signal.names import plain_name, site_name
 
 TEN_TWENTY_19 = (
     *("Fp1", "Fp2", "F3", "F4", "C3", "C4", "P3", "P4", "O1", "O2"),
@@ -15,8 +15,6 @@ TEN_TWENTY_19 = (
 )
 """The 19 channels of the 10-20 system that SpecMoE was pretrained on, in its order."""
 
-_NEWER_NAMES = {"T7": "T3", "T8": "T4", "P7": "T5", "P8": "T6"}
-_DECORATION = re.compile(r"^EEG[ _-]+|[ _-]+(REF|LE|AR|AVG|A1|A2|M1|M2)$|\.+$")
 _NOTCH_MARGIN = 1.0  # Hz that a notch needs below the Nyquist frequency
 
 
@@ -159,17 +157,3 @@ def _names_by_site(names: Sequence[str]) -> dict[str, list[str]]:
     for name in names:
         by_site.setdefault(site_name(name), []).append(name)
     return by_site
-
-
-def plain_name(name: str) -> str:
-    """A channel name in capitals, without what EDF files add to it."""
-    plain = name.strip().upper()
-    while (shorter := _DECORATION.sub("", plain).strip()) not in (plain, ""):
-        plain = shorter
-    return plain
-
-
-def site_name(name: str) -> str:
-    """A channel name as the 10-20 system of 1958 has it: T3 for T7, T5 for P7, and so on."""
-    plain = plain_name(name)
-    return _NEWER_NAMES.get(plain, plain)

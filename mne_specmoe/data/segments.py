@@ -9,8 +9,9 @@ import numpy as np
 
 from mne_specmoe._validation import check_number, check_option, listed
 from mne_specmoe.data.locations import standard_positions
-from mne_specmoe.data.preprocessing import plain_name, prepare_raw, site_name
+from mne_specmoe.data.preprocessing import prepare_raw
 from mne_specmoe.data.recordings import PLAUSIBLE_UV
+from mne_specmoe.signal.names import plain_name, site_name
 
 _LARGEST = 32767  # of an int16
 _FLAT_UV = 0.05  # standard deviation of a channel below which a segment of it counts as flat

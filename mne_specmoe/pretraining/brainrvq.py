@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from mne_specmoe._files import file_digest
 from mne_specmoe._validation import check_number, check_option
-from mne_specmoe.assembly import sha256
 from mne_specmoe.checkpoint import is_ours, read_header, weights_path
 from mne_specmoe.data.corpus import Corpus
 from mne_specmoe.loaders.brainrvq import load_tokenizer
@@ -226,7 +226,7 @@ def pretrain_brainrvq(
             "mask": asdict(mask),
             "aliases": aliases,
             "max_channels": max_channels,
-            "tokenizer": {"sha256": sha256(weights_path(tokenizer))},
+            "tokenizer": {"sha256": file_digest(weights_path(tokenizer))},
         },
         housekeeping=housekeeping,
         resume=resume,

@@ -1,1 +1,1 @@
-"""Arrays to the canonical tensor, and spectra of it."""
+"""Arrays to the canonical tensor, names of its channels, and spectra of it."""

@@ -9,7 +9,7 @@ import pytest
 import torch
 from planted import TINY, needs_braindecode, noise, oscillating
 
-from mne_specmoe.assembly import sha256
+from mne_specmoe._files import file_digest
 from mne_specmoe.benchmark.choice import all_entries
 from mne_specmoe.benchmark.conventions import BENDR_SITES, BIOT_DERIVATIONS
 from mne_specmoe.benchmark.entries import Budget, TaskFacts
@@ -140,7 +140,7 @@ def test_entries_say_that_their_weights_were_published(cache, name):
     for each in (entry, frozen):
         assert "(published weights)" in each.title
         assert "random" not in each.title
-        assert each.weights_hash == sha256(Path(file))
+        assert each.weights_hash == file_digest(Path(file))
         assert overlap(TASKS["eegmat"], each.training) == ("unknown",)
         assert each.parameters["weights"] == f"{NETWORKS[name][1]}, revision {REVISION}"
         assert repr(each.fit) != repr(next(other.fit for other in PEERS if other.name == each.name))

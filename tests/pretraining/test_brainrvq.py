@@ -13,7 +13,7 @@ import torch
 from kill_and_resume import kill_and_resume, make_corpus
 
 from mne_specmoe import CheckpointError
-from mne_specmoe.assembly import sha256
+from mne_specmoe._files import file_digest
 from mne_specmoe.checkpoint import read_header
 from mne_specmoe.data.batches import CorpusBatches
 from mne_specmoe.data.build import ArrayRecording, build_corpus
@@ -82,7 +82,7 @@ def test_the_weights_say_what_they_were_trained_on(tmp_path, corpus, tokenizer):
         corpus, tmp_path / "run", tokenizer, network={"depth": 1}, mask=mask, training=SHORT, housekeeping=QUIET
     )
     training = read_header(result.path).training
-    assert training["tokenizer"] == {"sha256": sha256(tokenizer)}
+    assert training["tokenizer"] == {"sha256": file_digest(tokenizer)}
     assert training["mask"]["ratio"] == 0.4
     assert training["data"]["corpus"] == corpus.hash
     assert training["steps"] == 2

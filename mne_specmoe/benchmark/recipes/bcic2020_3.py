@@ -8,11 +8,11 @@ from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
+from mne_specmoe._files import file_digest
 from mne_specmoe.benchmark.recipes.cutting import (
     MICROVOLT,
     Cut,
     collect,
-    file_digest,
     one_fold,
     resample_windows,
 )

@@ -1,6 +1,5 @@
 """What recipes share: opening recordings, finding channels, cutting windows, and putting them together."""
 
-import hashlib
 import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,10 +15,10 @@ from mne_specmoe._validation import listed
 from mne_specmoe.benchmark.splits import PARTS, FoldIndices, Split, SplitRule
 from mne_specmoe.benchmark.task_data import TaskData
 from mne_specmoe.signal.canonical import SFREQ
+from mne_specmoe.signal.names import NEWER_NAMES, OLDER_NAMES
 
 MICROVOLT = 1e-6
-_NEWER_NAMES = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}
-_OTHER_NAMES = _NEWER_NAMES | {newer: older for older, newer in _NEWER_NAMES.items()}
+_OTHER_NAMES = NEWER_NAMES | OLDER_NAMES
 _AROUND_NAMES = re.compile(r"^EEG[ _]|[-_](REF|LE|AR)(?=$|-)|\.+$|-\d+$")
 
 TUH_LEADS = tuple(
@@ -112,12 +111,6 @@ def natural_key(name: str | Path) -> tuple:
     """Key to sort names by that puts 2 before 10."""
     parts = re.split(r"(\d+)", str(name))  # text and digits in turn, text first
     return tuple(int(part) if place % 2 else part for place, part in enumerate(parts))
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def open_edf(path: Path, sfreq: float | None = None) -> mne.io.BaseRaw:

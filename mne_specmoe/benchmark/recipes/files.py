@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mne_specmoe.benchmark.recipes.cutting import file_digest
+from mne_specmoe._files import file_digest
 
 
 def absent(names: Sequence[str], folder: Path) -> list[str]:

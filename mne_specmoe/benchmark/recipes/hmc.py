@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from mne_specmoe._files import file_digest
 from mne_specmoe.benchmark.recipes.cutting import (
     Cut,
     collect,
     cut_resampled,
-    file_digest,
     filtered,
     natural_key,
     open_edf,

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from mne_specmoe._files import file_digest
 from mne_specmoe._validation import check_number, listed
 from mne_specmoe.benchmark.recipes.cutting import (
     MICROVOLT,
     Cut,
     collect,
-    file_digest,
     natural_key,
     resample_windows,
     side_by_side,

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import mne
 import numpy as np
 
+from mne_specmoe._files import file_digest
 from mne_specmoe._validation import listed
 from mne_specmoe.benchmark.recipes.cutting import (
     Cut,
     check_sfreq,
     collect,
-    file_digest,
     filtered,
     natural_key,
     one_fold,

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from mne_specmoe._files import file_digest
 from mne_specmoe._validation import listed
-from mne_specmoe.benchmark.recipes.cutting import MICROVOLT, Cut, collect, file_digest, natural_key
+from mne_specmoe.benchmark.recipes.cutting import MICROVOLT, Cut, collect, natural_key
 from mne_specmoe.benchmark.recipes.matlab import entry, read_classic, structure
 from mne_specmoe.benchmark.recipes.recipe import Recipe
 from mne_specmoe.benchmark.splits import by_subject, fixed_subjects

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from mne_specmoe._files import file_digest
 from mne_specmoe.benchmark.recipes.cutting import (
     Cut,
     Seizure,
     collect,
     cut_resampled,
-    file_digest,
     filtered,
     natural_key,
     one_fold,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mne_specmoe._files import file_digest
 from mne_specmoe._validation import SpecMoEWarning, listed
 from mne_specmoe.benchmark.recipes.cutting import (
     TUH_LEADS,
@@ -13,7 +14,6 @@ from mne_specmoe.benchmark.recipes.cutting import (
     bipolar,
     collect,
     electrodes,
-    file_digest,
     filtered,
     find_channels,
     one_fold,

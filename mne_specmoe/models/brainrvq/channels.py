@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mne_specmoe._validation import SpecMoEWarning, check_option, listed
+from mne_specmoe.signal.names import NEWER_NAMES, OLDER_NAMES, plain_name
 
 CHANNELS = tuple(
     """
@@ -42,10 +43,6 @@ ALIASES = ("none", "10-20")
 ON_UNKNOWN = ("error", "nearest")
 
 _ROWS = {name.upper(): row for row, name in enumerate(CHANNELS[: N_ROWS - 1], start=1)}
-_OLDER_NAMES = {"T7": "T3", "T8": "T4", "P7": "T5", "P8": "T6"}
-_NEWER_NAMES = {older: newer for newer, older in _OLDER_NAMES.items()}
-# The rule that recordings are cleaned with (`data.preprocessing`), which is out of a model's reach.
-_DECORATION = re.compile(r"^EEG[ _-]+|[ _-]+(REF|LE|AR|AVG|A1|A2|M1|M2)$|\.+$")
 # Sites of BioSemi's caps: A1 and C3 are other places there. Of these names, only caps have an A3.
 _CAP_SITE = re.compile(r"[A-H]\d+")
 _FARTHEST = 0.1  # metres; from no point of a head is the nearest electrode that far away
@@ -164,17 +161,9 @@ def unnamed_rows(n_channels: int) -> Tensor:
     return torch.tensor([CLS_ROW] + [UNNAMED] * n_channels)
 
 
-def _plain_name(name: str) -> str:
-    """A name in capitals, without what recordings add to it."""
-    plain = name.strip().upper()
-    while (shorter := _DECORATION.sub("", plain).strip()) not in (plain, ""):
-        plain = shorter
-    return plain
-
-
 def _electrodes(names: Sequence[str]) -> list[str | None]:
     """Plain names of electrodes; None for sites of a cap with names of its own."""
-    plain = [_plain_name(name) for name in names]
+    plain = [plain_name(name) for name in names]
     is_cap = "A3" in plain
     return [None if is_cap and _CAP_SITE.fullmatch(name) else name for name in plain]
 
@@ -190,14 +179,14 @@ def _spellings(plain: str, aliases: str) -> Iterator[str]:
     """All names of a channel, older ones first; a bipolar channel has two parts."""
     if aliases == "none":
         return iter([plain])
-    parts = [_OLDER_NAMES.get(part, part) for part in plain.split("-")]
-    names = [(part, _NEWER_NAMES[part]) if part in _NEWER_NAMES else (part,) for part in parts]
+    parts = [OLDER_NAMES.get(part, part) for part in plain.split("-")]
+    names = [(part, NEWER_NAMES[part]) if part in NEWER_NAMES else (part,) for part in parts]
     return map("-".join, product(*names))
 
 
 def _refuse(unknown: Sequence[str], n_channels: int, *, allowed: bool) -> None:
     """Raise about names that the table lacks; if they are allowed, only about differences of two that it has."""
-    bipolar = [name for name in unknown if _is_bipolar(_plain_name(name))]
+    bipolar = [name for name in unknown if _is_bipolar(plain_name(name))]
     if bipolar:
         raise ValueError(
             f"The table of positions has no row for the bipolar channels {listed(bipolar)}: its rows are for single "
@@ -221,7 +210,7 @@ def _is_bipolar(plain: str) -> bool:
 
 def _with_similar(name: str) -> str:
     """A name that the table lacks, and the names in the table that are spelt most like it."""
-    similar = difflib.get_close_matches(_plain_name(name), _ROWS, n=3)
+    similar = difflib.get_close_matches(plain_name(name), _ROWS, n=3)
     return f"{name!r} (similar: {listed([CHANNELS[_ROWS[other] - 1] for other in similar])})"
 
 

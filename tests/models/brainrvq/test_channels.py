@@ -6,14 +6,12 @@ import pytest
 import torch
 
 from mne_specmoe._validation import SpecMoEWarning
-from mne_specmoe.data.preprocessing import plain_name
 from mne_specmoe.models.brainrvq.channels import (
     CHANNELS,
     CLS_ROW,
     N_ROWS,
     UNNAMED,
     UntrainedChannelWarning,
-    _plain_name,
     channel_rows,
     unnamed_rows,
 )
@@ -104,12 +102,6 @@ def test_case_and_decorations_do_not_matter(name, used):
     assert found.used == (used,)
     assert found.rows.tolist() == [0, CHANNELS.index(used) + 1]
     assert found.unknown == ()
-
-
-def test_names_are_cleaned_as_those_of_recordings_are():
-    decorated = [form.format(name) for name in CHANNELS for form in ("{}", "EEG {}-REF", "EEG-{}-LE", "{}..", "{}_AVG")]
-    for name in [*decorated, "", "EEG", "EEG ", "A2-A1", "FP1-M2-REF", "..", "EOG left"]:
-        assert _plain_name(name) == plain_name(name)
 
 
 # The two names of four electrodes
