@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from mne_specmoe.benchmark.plan import all_cells
-from mne_specmoe.benchmark.results import Circumstances, ResultsFile, done_record, failed_record
+from mne_specmoe.benchmark.records import Circumstances, done_record, failed_record
+from mne_specmoe.benchmark.results import ResultsFile
 
 N_WINDOWS = 20  # per class and subject
 # Task, estimator → share of windows (or, where subjects have one label, of subjects) that is right.

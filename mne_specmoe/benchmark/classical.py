@@ -15,7 +15,6 @@ from scipy.special import softmax
 from sklearn.base import BaseEstimator
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier, DummyRegressor
-from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
@@ -29,6 +28,7 @@ from mne_specmoe.benchmark.entries import (
     suits_all,
     suits_classification,
 )
+from mne_specmoe.benchmark.linear import logistic, ridge
 from mne_specmoe.benchmark.spectra import BANDS, band_pass, band_powers, mean_log_psd
 from mne_specmoe.benchmark.task_data import TaskData
 
@@ -55,21 +55,11 @@ class MarginSVC(SVC):
         return softmax(margins, axis=-1)
 
 
-def _logistic(C: float) -> Pipeline:
-    """Logistic regression on standardised features."""
-    return make_pipeline(StandardScaler(), LogisticRegression(C=C, class_weight="balanced", max_iter=2000))
-
-
-def _ridge(alpha: float) -> Pipeline:
-    """Ridge regression on standardised features."""
-    return make_pipeline(StandardScaler(), Ridge(alpha))
-
-
 def _linear(data: TaskData) -> Candidates:
     """Twenty strengths of the penalty."""
     if data.classes:
-        return [({"C": C}, partial(_logistic, C)) for C in _STRENGTHS]
-    return [({"alpha": alpha}, partial(_ridge, alpha)) for alpha in _STRENGTHS]
+        return [({"C": C}, partial(logistic, C, max_iter=2000)) for C in _STRENGTHS]
+    return [({"alpha": alpha}, partial(ridge, alpha)) for alpha in _STRENGTHS]
 
 
 def balanced_lda(data: TaskData, shrinkage: float | str | None) -> LinearDiscriminantAnalysis:

@@ -1,22 +1,19 @@
 """What foundation models of others say while they are frozen, read by a logistic regression, as ours are."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from mne_specmoe.benchmark.entries import Selected, Setting, fit_best, spread
 from mne_specmoe.benchmark.features import by_recording
 from mne_specmoe.benchmark.gauges import clock
+from mne_specmoe.benchmark.linear import LOGISTIC_STRENGTHS, logistic
 from mne_specmoe.benchmark.networks import NetworkRecipe
 from mne_specmoe.benchmark.task_data import TaskData
 
-_STRENGTHS = np.logspace(-5, 2, 20)
 _BATCH = 16
 _REFERENCE_VOLTS = 1e-3  # the largest window, for inputs that say how large a window is among those of training
 
@@ -37,23 +34,12 @@ class FrozenNetwork:
     recipe: NetworkRecipe
 
     def __call__(self, training: TaskData, validation: TaskData, setting: Setting) -> Selected:
-        candidates = [({"C": float(C)}, _Logistic(float(C))) for C in spread(_STRENGTHS, setting.budget.n_looks)]
+        candidates = [({"C": C}, partial(logistic, C)) for C in spread(LOGISTIC_STRENGTHS, setting.budget.n_looks)]
 
         def features(data: TaskData) -> np.ndarray:
             return by_recording(data, setting, _features, self.recipe, setting.seed)["features"]
 
         return fit_best(candidates, training, validation, setting, features=features)
-
-
-@dataclass(frozen=True)
-class _Logistic:
-    """Makes an unfitted logistic regression."""
-
-    C: float
-
-    def __call__(self) -> Pipeline:
-        model = LogisticRegression(C=self.C, class_weight="balanced", max_iter=1000)
-        return make_pipeline(StandardScaler(), model)
 
 
 def _features(

@@ -2,13 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from mne_specmoe.assembly import describe
 from mne_specmoe.benchmark.entries import (
@@ -23,11 +21,10 @@ from mne_specmoe.benchmark.entries import (
 )
 from mne_specmoe.benchmark.features import Weights, embed, flattened, sites
 from mne_specmoe.benchmark.frozen import BrainRVQHead, BrainRVQNumber, DrawChannels, SpecMoEHead, SpecMoENumber
+from mne_specmoe.benchmark.linear import LOGISTIC_STRENGTHS, RIDGE_STRENGTHS, logistic, ridge, ridge_classifier
 from mne_specmoe.benchmark.scoring import Prediction
 from mne_specmoe.benchmark.task_data import TaskData
 
-_RIDGE = np.logspace(6, -3, 20)  # from strong to weak: of equals the first is kept
-_LOGISTIC = np.logspace(-5, 2, 20)
 _LR = 1e-3
 _EXPERT_LR = 1e-4  # a tenth: what is pretrained should not be lost in the first steps
 _BATCH = 16
@@ -67,34 +64,16 @@ class Probe:
     options: tuple[tuple[str, object], ...] = ()
 
     def __call__(self, training: TaskData, validation: TaskData, setting: Setting) -> Selected:
-        strengths = spread(_RIDGE if self.model == "ridge" else _LOGISTIC, setting.budget.n_looks)
-        name = "alpha" if self.model == "ridge" else "C"
-        candidates = [
-            ({name: float(each)}, _Linear(self.model, float(each), bool(training.classes))) for each in strengths
-        ]
+        if self.model == "logistic":
+            name, strengths, make = "C", LOGISTIC_STRENGTHS, logistic
+        else:
+            name, strengths, make = "alpha", RIDGE_STRENGTHS, ridge_classifier if training.classes else ridge
+        candidates = [({name: each}, partial(make, each)) for each in spread(strengths, setting.budget.n_looks)]
 
         def features(data: TaskData) -> np.ndarray:
             return self.pick(embed(data, self.weights, setting), **dict(self.options))
 
         return fit_best(candidates, training, validation, setting, features=features)
-
-
-@dataclass(frozen=True)
-class _Linear:
-    """Makes an unfitted linear model."""
-
-    model: str
-    strength: float
-    classifies: bool
-
-    def __call__(self):
-        if self.model == "logistic":
-            model = LogisticRegression(C=self.strength, class_weight="balanced", max_iter=1000)
-        elif self.classifies:
-            model = RidgeClassifier(alpha=self.strength, class_weight="balanced")
-        else:
-            model = Ridge(alpha=self.strength)
-        return make_pipeline(StandardScaler(), model)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from mne_specmoe.benchmark.results import Cell
+from mne_specmoe.benchmark.records import Cell
 
 Plan = Mapping[str, object]
 """With the keys:

@@ -18,6 +18,7 @@ from mne_specmoe.benchmark.document import (
     to_markdown,
 )
 from mne_specmoe.benchmark.plan import all_cells, cells_of
+from mne_specmoe.benchmark.records import cell_of
 from mne_specmoe.benchmark.report_figures import Point, compute_figure, rank_figure, subjects_figure
 from mne_specmoe.benchmark.report_tables import (
     UNKNOWN,
@@ -51,7 +52,6 @@ from mne_specmoe.benchmark.report_words import (
     text_or_dash,
     verdict_sign,
 )
-from mne_specmoe.benchmark.results import cell_of
 
 _BUDGET = {
     "n_looks": "looks at validation data (candidate settings, or checkpoints of a network), at most",

@@ -12,7 +12,8 @@ from mne_specmoe._validation import listed
 from mne_specmoe.benchmark.entries import ROLES
 from mne_specmoe.benchmark.intervals import Interval, bootstrap
 from mne_specmoe.benchmark.plan import Plan, all_cells, cells_of
-from mne_specmoe.benchmark.results import Cell, Key, Record, ResultsFile, cell_of, subject_means
+from mne_specmoe.benchmark.records import Cell, Key, Record, cell_of, subject_means
+from mne_specmoe.benchmark.results import ResultsFile
 from mne_specmoe.benchmark.scoring import CLASSIFICATION_METRICS, REGRESSION_METRICS, pooled_confusion
 from mne_specmoe.benchmark.statistics import (
     Difference,

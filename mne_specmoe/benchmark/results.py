@@ -1,19 +1,13 @@
 """The results file of a benchmark: a header, then one line of JSON per cell, which a kill leaves readable."""
 
-import hashlib
 import json
 import lzma
-import math
-import numbers
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
-from mne_specmoe._validation import check_number, check_option, listed
+from mne_specmoe.benchmark.records import Key, Record, cell_of, check_record, json_hash
 
 try:
     import fcntl
@@ -23,215 +17,10 @@ except ImportError:  # Windows
 
 FORMAT = "mne-specmoe benchmark results"
 FORMAT_VERSION = 1
-STATUSES = ("done", "failed")
 
-Record = dict[str, object]
-Key = tuple[str, str, int, int]
 
 _BEGINNING = f'{{"format": "{FORMAT}", '.encode()
-_FIELDS = {
-    "task", "estimator", "fold", "seed", "status", "error", "scores", "pooled", "confusion", "selection", "seconds",
-    "peak_memory_mib", "n_parameters", "versions", "parameter_hash", "weights_hash", "split_hash", "overlap", "seen",
-}  # fmt: skip
-_LONGEST_ERROR = 500  # characters
 _FAR_OFF = 2**62  # the byte that Windows locks: no file is so long
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One piece of work: an estimator, trained and tested in one fold of a task with one seed.
-
-    Parameters
-    ----------
-    task, estimator : str
-        Their names.
-    fold, seed : int
-        Their numbers, 0 or more.
-
-    Attributes
-    ----------
-    key : tuple
-        ``(task, estimator, fold, seed)``.
-    """
-
-    task: str
-    estimator: str
-    fold: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        for name in ("task", "estimator"):
-            _check_text(name, getattr(self, name))
-        for name in ("fold", "seed"):
-            check_number(name, getattr(self, name), minimum=0, integer=True)
-            object.__setattr__(self, name, int(getattr(self, name)))  # numpy's integers are not JSON
-
-    @property
-    def key(self) -> Key:
-        return self.task, self.estimator, self.fold, self.seed
-
-    def __str__(self) -> str:
-        return f"{self.task}, {self.estimator}, fold {self.fold}, seed {self.seed}"
-
-
-@dataclass(frozen=True)
-class Circumstances:
-    """What a record says of its cell beside the scores; all of it is known before the cell runs.
-
-    Parameters
-    ----------
-    versions : mapping of str to str
-        Package → version.
-    parameter_hash : str
-        Of the estimator's parameters, such as `json_hash` makes it.
-    weights_hash : str | None
-        Of the weights that the estimator begins with; None where there are none.
-    split_hash : str
-        Of the task's split into folds.
-    overlap : bool | None
-        Whether the weights were pretrained on recordings of the task; None where nobody knows.
-    seen : tuple of str
-        Subjects of the test part that the weights were pretrained on.
-    """
-
-    versions: Mapping[str, str]
-    parameter_hash: str
-    weights_hash: str | None
-    split_hash: str
-    overlap: bool | None
-    seen: tuple[str, ...] = ()
-
-
-def done_record(
-    cell: Cell,
-    circumstances: Circumstances,
-    *,
-    scores: Mapping[str, Mapping[str, float]],
-    selection: Mapping[str, object],
-    seconds: float,
-    peak_memory_mib: float | None,
-    pooled: Mapping[str, float] | None = None,
-    confusion: Mapping[str, Sequence[Sequence[int]]] | None = None,
-    n_parameters: int | None = None,
-) -> Record:
-    """Record a cell that has scores.
-
-    Parameters
-    ----------
-    cell : Cell
-        What was run.
-    circumstances : Circumstances
-        With what.
-    scores : mapping of str to mapping of str to float
-        Metric → subject → score. Subjects for whom a metric is not defined are left out.
-    selection : mapping
-        What was chosen on validation data, and the budget of that choice.
-    seconds : float
-        Processor time that the cell took; where there is a GPU, time on the wall.
-    peak_memory_mib : float | None
-        Most memory in use, in MiB; None where it was not measured.
-    pooled : mapping of str to float | None
-        Metric → score of all predictions of the test part together.
-    confusion : mapping of str to matrix | None
-        Subject → how often each class (row) was taken for each (column), so that folds can be pooled.
-    n_parameters : int | None
-        Numbers that the estimator learnt, in training or before; None where that says nothing.
-
-    Returns
-    -------
-    record : dict
-    """
-    plain = {metric: {str(who): float(score) for who, score in part.items()} for metric, part in scores.items()}
-    counts = {str(who): [[int(n) for n in row] for row in matrix] for who, matrix in (confusion or {}).items()}
-    return {
-        **_record(cell, circumstances, "done", seconds, peak_memory_mib),
-        "scores": plain,
-        "pooled": {metric: float(score) for metric, score in (pooled or {}).items()},
-        "confusion": counts,
-        "selection": dict(selection),
-        "n_parameters": n_parameters,
-    }
-
-
-def failed_record(
-    cell: Cell,
-    circumstances: Circumstances,
-    error: BaseException,
-    *,
-    seconds: float,
-    peak_memory_mib: float | None = None,
-) -> Record:
-    """Record a cell that crashed, so that the report can say so.
-
-    Parameters
-    ----------
-    cell, circumstances, seconds, peak_memory_mib
-        As in `done_record`.
-    error : BaseException
-        What it crashed with. Its type and message are kept, on one line of 500 characters at most.
-
-    Returns
-    -------
-    record : dict
-    """
-    message = " ".join(f"{type(error).__name__}: {error}".split())
-    return {**_record(cell, circumstances, "failed", seconds, peak_memory_mib), "error": message[:_LONGEST_ERROR]}
-
-
-def cell_of(record: Mapping[str, object]) -> Cell:
-    """Return the cell that a record belongs to."""
-    return Cell(record["task"], record["estimator"], record["fold"], record["seed"])
-
-
-def subject_means(records: Iterable[Record], cells: Iterable[Cell], metric: str) -> dict[str, float] | None:
-    """Average each subject's scores over seeds, as comparisons of estimators need them.
-
-    Parameters
-    ----------
-    records : iterable of dict
-        Of any cells.
-    cells : iterable of Cell
-        All folds and seeds that were planned of one estimator on one task.
-    metric : str
-        Which score.
-
-    Returns
-    -------
-    means : dict of str to float | None
-        Subject → mean over the cells that tested it; None if a cell failed or was not run, since a mean of those that
-        went well could flatter.
-
-    Raises
-    ------
-    ValueError
-        If a cell that is done has no such metric.
-    """
-    found = {cell_of(r).key: r["scores"] for r in records if r["status"] == "done"}
-    cells = list(cells)
-    if not cells or any(cell.key not in found for cell in cells):
-        return None
-    scores: dict[str, list[float]] = {}
-    for cell in cells:
-        check_option("metric", metric, list(found[cell.key]))
-        for subject, score in found[cell.key][metric].items():
-            scores.setdefault(subject, []).append(score)
-    return {subject: float(np.mean(part)) for subject, part in scores.items()}
-
-
-def json_hash(value: object) -> str:
-    """Hash what can be written as JSON; the order of keys does not matter.
-
-    Parameters
-    ----------
-    value : object
-        Mappings, sequences, texts, numbers, None.
-
-    Returns
-    -------
-    digest : str
-        64 hexadecimal digits of SHA-256.
-    """
-    return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 class ResultsFile:
@@ -318,7 +107,7 @@ class ResultsFile:
         """
         if self._header is None:
             raise ValueError(f"{self.path} must be opened by `open` before records can be written.")
-        _check_record(record, self._header)
+        check_record(record, self._header["split_hashes"])
         line = _line(record)
         with _locked(self.path) as file:
             self._catch_up(file)
@@ -375,85 +164,6 @@ class ResultsFile:
             )
 
 
-def _record(
-    cell: Cell, circumstances: Circumstances, status: str, seconds: float, peak_memory_mib: float | None
-) -> Record:
-    """All fields of a record, without an outcome."""
-    return {
-        **asdict(cell),
-        "status": status,
-        "error": None,
-        "scores": {},
-        "pooled": {},
-        "confusion": {},
-        "selection": {},
-        "seconds": float(seconds),
-        "peak_memory_mib": None if peak_memory_mib is None else float(peak_memory_mib),
-        "n_parameters": None,
-        **asdict(circumstances),
-        "versions": dict(circumstances.versions),
-        "seen": list(circumstances.seen),
-    }
-
-
-def _check_record(record: Mapping[str, object], header: Mapping[str, object]) -> None:
-    """Raise unless a record has all fields, of the right kind, and is of the file's splits."""
-    if not isinstance(record, Mapping) or set(record) != _FIELDS:
-        wrong = sorted(_FIELDS ^ set(record)) if isinstance(record, Mapping) else []
-        raise ValueError(f"A record must have the fields of done_record; missing or unknown: {listed(wrong)}.")
-    cell = cell_of(record)
-    check_option("status", record["status"], STATUSES)
-    _check_outcome(record)
-    check_number("seconds", record["seconds"], minimum=0)
-    if record["peak_memory_mib"] is not None:
-        check_number("peak_memory_mib", record["peak_memory_mib"], minimum=0)
-    _check_text("parameter_hash", record["parameter_hash"])
-    if record["weights_hash"] is not None:
-        _check_text("weights_hash", record["weights_hash"])
-    if not (record["overlap"] is None or isinstance(record["overlap"], bool)):
-        raise TypeError(f"overlap must be True, False or None (not known), got {record['overlap']!r}.")
-    for name in ("selection", "versions", "confusion"):
-        if not isinstance(record[name], Mapping):
-            raise TypeError(f"{name} must be a mapping, got {record[name]!r}.")
-    check_option("task", cell.task, list(header["split_hashes"]))
-    if record["split_hash"] != (planned := header["split_hashes"][cell.task]):
-        raise ValueError(f"split_hash of {cell} is {record['split_hash']!r}, but the file's split is {planned!r}.")
-
-
-def _check_outcome(record: Mapping[str, object]) -> None:
-    """Raise unless a done record has scores, all of them finite, and a failed one an error instead."""
-    scores = record["scores"]
-    if record["status"] == "failed":
-        _check_text("error", record["error"])
-        if scores:
-            raise ValueError("A failed record has no scores.")
-        return
-    if record["error"] is not None:
-        raise ValueError(f"A done record has error=None, got {record['error']!r}.")
-    if not isinstance(scores, Mapping) or not scores:
-        raise ValueError(f"scores must map each metric to the scores of its subjects, got {scores!r}.")
-    for metric, part in scores.items():
-        right = isinstance(part, Mapping) and part and all(isinstance(who, str) for who in part)
-        if not right or not all(map(_is_finite, part.values())):
-            raise ValueError(
-                f"scores[{metric!r}] must map one subject or more to a finite number, got {part!r}; leave subjects "
-                "out for whom the metric is not defined."
-            )
-    if not isinstance(record["pooled"], Mapping) or not all(map(_is_finite, record["pooled"].values())):
-        raise ValueError(f"pooled must map metrics to finite numbers, got {record['pooled']!r}.")
-
-
-def _is_finite(value: object) -> bool:
-    """Tell if a value is a finite number."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _check_text(name: str, value: object) -> None:
-    """Raise unless a value is a text that says something."""
-    if not isinstance(value, str) or not value:
-        raise TypeError(f"{name} must be a text that is not empty, got {value!r}.")
-
-
 def _check_not_done(record: Mapping[str, object], records: Mapping[Key, Mapping[str, object]]) -> None:
     """Raise if there are scores of the cell, which must not be replaced by others."""
     cell = cell_of(record)
@@ -499,7 +209,7 @@ def _add_records(
     for number, line in enumerate(lines, start=after + 1):
         try:
             record = json.loads(line)
-            _check_record(record, header)
+            check_record(record, header["split_hashes"])
             _check_not_done(record, records)
         except (ValueError, TypeError) as error:
             raise ValueError(

@@ -21,15 +21,8 @@ from mne_specmoe.benchmark.leakage import UNKNOWN, overlap
 from mne_specmoe.benchmark.loaded import LoadedTask, dataset_identity, load, subject_identity
 from mne_specmoe.benchmark.plan import Plan, all_cells
 from mne_specmoe.benchmark.recipes.recipe import Recipe
-from mne_specmoe.benchmark.results import (
-    Cell,
-    Circumstances,
-    Record,
-    ResultsFile,
-    done_record,
-    failed_record,
-    json_hash,
-)
+from mne_specmoe.benchmark.records import Cell, Circumstances, Record, done_record, failed_record, json_hash
+from mne_specmoe.benchmark.results import ResultsFile
 from mne_specmoe.benchmark.scoring import score
 from mne_specmoe.benchmark.tasks import Task
 

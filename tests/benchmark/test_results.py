@@ -13,16 +13,16 @@ import pytest
 
 from mne_specmoe import __version__
 from mne_specmoe.benchmark import results as module
-from mne_specmoe.benchmark.results import (
+from mne_specmoe.benchmark.records import (
     Cell,
     Circumstances,
-    ResultsFile,
     cell_of,
     done_record,
     failed_record,
     json_hash,
     subject_means,
 )
+from mne_specmoe.benchmark.results import ResultsFile
 
 PLAN = {"tasks": ["rest"], "estimators": ["specmoe", "riemann"], "seeds": (0, 1), "budget": {"max_epochs": 100}}
 SPLITS = {"rest": "5p1", "sleep": "5p2"}

@@ -20,7 +20,8 @@ from tiny_tasks import write_eegmat, write_mouse, write_openbci
 from mne_specmoe.benchmark.choice import entry_of
 from mne_specmoe.benchmark.entries import BUDGETS, Entry, Selected
 from mne_specmoe.benchmark.plan import all_cells
-from mne_specmoe.benchmark.results import ResultsFile, cell_of
+from mne_specmoe.benchmark.records import cell_of
+from mne_specmoe.benchmark.results import ResultsFile
 from mne_specmoe.benchmark.run import run
 from mne_specmoe.benchmark.scoring import Prediction
 from mne_specmoe.benchmark.tasks import TASKS
