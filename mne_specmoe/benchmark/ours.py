@@ -117,11 +117,14 @@ class Head:
         estimator.known = self._known(both, setting)
         estimator.fit(both.X, both.y)
 
+        best = min(estimator.history_, key=lambda row: row["valid_loss"])
+        # Where no pass with training experts was as good, the experts are what they were.
+        is_known = all(row["experts_frozen"] or row["valid_loss"] > best["valid_loss"] for row in estimator.history_)
+
         def predict(data: TaskData) -> Prediction:
-            estimator.known = None if n_unfrozen else self._known(data, setting)
+            estimator.known = self._known(data, setting) if is_known else None
             return predict_with(estimator, data.X, len(data.classes))
 
-        best = min(estimator.history_, key=lambda row: row["valid_loss"])
         choice = {
             "settings": {"lr": _LR, "epoch": best["epoch"]} | ({"expert_lr": _EXPERT_LR} if n_unfrozen else {}),
             "n_looks": len(estimator.history_),
