@@ -11,7 +11,7 @@ export MPLBACKEND
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test docs lint format clean
+.PHONY: help demo test docs quote lint format clean
 
 # Install the package with $(EXTRAS). The mark .incomplete outlives an interruption, and
 # the next call then starts from nothing: pip takes a half-written package for a whole one.
@@ -38,6 +38,9 @@ test: .venv/.installed-test ## install everything, run all tests
 docs: .venv/.installed-test ## build the documentation into docs/_build/html
 	.venv/bin/python -m sphinx -b html -W -n --keep-going $(SPHINX_ARGS) docs docs/_build/html
 	.venv/bin/python docs/check_site.py docs/_build/html
+
+quote: .venv/.installed-test ## write the report, and what pages say of it, from docs/benchmark/results.jsonl.xz
+	.venv/bin/python docs/quote_results.py
 
 lint: .venv/.installed-test ## check style and format
 	.venv/bin/python -m ruff check .

@@ -1,0 +1,153 @@
+"""Write what was measured into the documentation: ``python docs/quote_results.py``.
+
+The results file in ``docs/benchmark`` becomes the report beside it, and the places of README and pages that stand
+between ``<!-- measured: NAME -->`` and ``<!-- /measured -->`` are filled from it. Nobody types a score.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from mne_specmoe.benchmark.plan import all_cells
+from mne_specmoe.benchmark.report import verdict_sentence, write_report
+from mne_specmoe.benchmark.report_tables import (
+    Comparison,
+    Results,
+    TaskNumbers,
+    n_of,
+    progress,
+    read_results,
+    task_numbers,
+)
+from mne_specmoe.benchmark.report_words import difference_text, metric_name
+from mne_specmoe.benchmark.statistics import paired_difference
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "benchmark" / "results.jsonl.xz"
+PAGES = (HERE.parent / "README.md", HERE / "benchmark.md", HERE / "explanation" / "evidence.md")
+
+_PLACE = re.compile(
+    r"(?P<begin><!-- measured: (?P<name>[\w-]+) -->\n)(?P<text>.*?)(?P<end><!-- /measured -->)", re.DOTALL
+)
+# The probe that users write first. Not the best of several: that would be a choice made on test parts.
+QUOTED = {"SpecMoE": "specmoe-logistic", "BrainRVQ": "brainrvq-logistic"}
+
+Texts = Mapping[str, Callable[[], str]]
+
+
+class Measured:
+    """What a results file says, in the forms in which pages quote it."""
+
+    def __init__(self, path: Path, quoted: Mapping[str, str] = QUOTED):
+        self.results: Results = read_results(path)
+        self.quoted = quoted
+        self._tasks: list[TaskNumbers] = []
+
+    @property
+    def tasks(self) -> list[TaskNumbers]:
+        """Numbers of all tasks that are no controls."""
+        self._tasks = self._tasks or [task_numbers(self.results, name) for name in self.results.tasks()]
+        return self._tasks
+
+    def texts(self) -> Texts:
+        """Name of a place → what makes its text."""
+        return {"verdict": self.verdict, "scores": self.scores, "run": self.run}
+
+    def verdict(self) -> str:
+        """On how many tasks pretraining helps, once all cells have run."""
+        state = progress(self.results, all_cells(self.results.plan))
+        if state.n_missing:
+            return f"The run is not finished: {n_of(state.n_planned, 'cell')} are planned, {state.n_done:,} done.\n"
+        return f"**{verdict_sentence(self.results, self.tasks)}**\n"
+
+    def run(self) -> str:
+        """What was run, how long it took, and the command."""
+        plan = self.results.plan
+        state = progress(self.results, all_cells(plan))
+        text = f"{n_of(len(plan['estimators']), 'estimator')}, {n_of(len(self.tasks), 'task')}, {plan['n_seeds']} seeds"
+        unfinished = f" ({state.n_missing:,} of them not run yet)" if state.n_missing else ""
+        failed = f"{n_of(state.n_failed, 'cell')} failed." if state.n_failed else "No cell failed."
+        return f"{text}: {n_of(state.n_planned, 'cell')}{unfinished}. {failed}\n\n```sh\n{plan['command']}\n```\n"
+
+    def scores(self) -> str:
+        """One line per finished task: default probes, their random controls, and the strongest classical method."""
+        columns = ["task", "people", "chance", "strongest classical method"]
+        for name in self.quoted:
+            columns += [f"{name} starter", "less random weights"]
+        rows = [self._line(numbers) for numbers in self.tasks if self._is_finished(numbers)]
+        lines = [columns, ["---"] * len(columns), *rows]
+        return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+    def _line(self, numbers: TaskNumbers) -> list[str]:
+        """Scores on the people of a task whom no weights saw."""
+        comparison = numbers.unseen or numbers.everyone
+        cells = [self._title(numbers), str(len(comparison.subjects)), f"{numbers.facts['chance']:.3f}"]
+        cells.append(self._strongest(numbers, comparison))
+        for name in self.quoted.values():
+            cells += [f"{comparison.means[name]:.3f}", self._less_random(numbers, comparison, name)]
+        return cells
+
+    def _title(self, numbers: TaskNumbers) -> str:
+        """The task's title, and its metric where that is another than everywhere."""
+        metric = "" if numbers.metric == "balanced_accuracy" else f" ({metric_name(numbers.metric)})"
+        return f"{numbers.facts['title']}{metric}"
+
+    def _strongest(self, numbers: TaskNumbers, comparison: Comparison) -> str:
+        """Title and score."""
+        return f"{numbers.rows[comparison.strongest].title}: {comparison.means[comparison.strongest]:.3f}"
+
+    def _random(self, name: str) -> str:
+        """The control of an estimator that has random weights."""
+        entries = self.results.plan["estimators"]
+        return next(k for k, each in entries.items() if (each["control_of"], each["control"]) == (name, "random"))
+
+    def _is_finished(self, numbers: TaskNumbers) -> bool:
+        """Whether all that is quoted of a task has been run."""
+        quoted = {name for main in self.quoted.values() for name in (main, self._random(main))}
+        return not any(row.problem for row in numbers.rows.values() if row.role == "classical" or row.name in quoted)
+
+    def _less_random(self, numbers: TaskNumbers, comparison: Comparison, name: str) -> str:
+        """The difference to the same network with random weights, with its interval where there are several people."""
+        pair = numbers.rows[name].means, numbers.rows[self._random(name)].means
+        first, second = ({who: part[who] for who in part if who in comparison.subjects} for part in pair)
+        if len(first) < 2:
+            (who,) = first
+            return f"{first[who] - second[who]:+.3f}"
+        return difference_text(paired_difference(first, second))
+
+
+def filled(text: str, texts: Texts) -> str:
+    """Fill the places of a page.
+
+    Raises
+    ------
+    KeyError
+        If a place has a name that nothing fills.
+    """
+    return _PLACE.sub(lambda found: f"{found['begin']}{texts[found['name']]()}{found['end']}", text)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the report and the pages; with ``--check`` only say which pages are not what the results say."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing, exit with 1 if a page is out of date")
+    arguments = parser.parse_args(argv)
+    texts, stale = Measured(RESULTS).texts(), []
+    for page in PAGES:
+        before = page.read_text(encoding="utf-8")
+        after = filled(before, texts)
+        if after != before:
+            stale.append(page)
+            if not arguments.check:
+                page.write_text(after, encoding="utf-8", newline="\n")
+    if not arguments.check:
+        write_report(RESULTS, RESULTS.with_name("report"))
+    for page in stale:
+        print(f"{page.name}: {'is out of date' if arguments.check else 'written'}")
+    return int(arguments.check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""Scores in README and documentation are those of the results file; nobody typed them."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+from made_up_results import failed, make_plan, write
+
+ROOT = Path(__file__).parents[1]
+PLACE = re.compile(r"<!-- measured: .*?<!-- /measured -->", re.DOTALL)
+MADE_UP = {"Good": "good", "Familiar": "familiar"}
+
+
+def load():
+    """docs/quote_results.py, which is in no package."""
+    spec = importlib.util.spec_from_file_location("quote_results", ROOT / "docs" / "quote_results.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+quote = load()
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    return quote.Measured(write(tmp_path_factory.mktemp("results") / "r.jsonl", make_plan()), MADE_UP)
+
+
+def test_pages_say_what_the_results_file_says():
+    texts = quote.Measured(quote.RESULTS).texts()
+    for page in quote.PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert quote.filled(text, texts) == text, f"{page.name}: run python docs/quote_results.py"
+        assert PLACE.search(text), f"{page.name} quotes nothing"
+
+
+def test_the_readme_has_no_score_that_somebody_typed():
+    text = PLACE.sub("", (ROOT / "README.md").read_text(encoding="utf-8"))
+    prose = re.sub(r"```.*?```|`[^`]*`|arXiv:\S+", "", text, flags=re.DOTALL)
+    assert re.findall(r"\b0\.\d{2,}", prose) == []
+
+
+def test_a_line_has_scores_of_unseen_people_and_the_difference_to_random_weights(measured):
+    header, _, *lines = measured.scores().splitlines()
+    assert header.count("|") == lines[0].count("|") == 9
+    rest = next(line for line in lines if line.startswith("| Rest or task |"))
+    _, title, people, chance, classical, good, good_less, familiar, familiar_less, _ = map(str.strip, rest.split("|"))
+    numbers = next(each for each in measured.tasks if each.name == "rest")
+    assert (people, chance) == ("8", "0.500")  # four of twelve were seen
+    assert classical == f"Tangent space: {numbers.unseen.means['riemann']:.3f}"
+    assert float(good) == pytest.approx(numbers.unseen.means["good"], abs=5e-4)
+    assert float(familiar) != pytest.approx(numbers.everyone.means["familiar"], abs=5e-4)
+    expected = numbers.unseen.means["good"] - numbers.unseen.means["good_random"]
+    assert float(good_less.split(" ")[0]) == pytest.approx(expected, abs=1e-3)
+    assert re.fullmatch(r"\+0\.\d{3} \[\+0\.\d{3}, \+0\.\d{3}\]", good_less)
+    assert familiar_less
+
+
+def test_one_subject_has_a_difference_without_an_interval(measured):
+    sleep = next(line for line in measured.scores().splitlines() if line.startswith("| Sleep |"))
+    assert "[" not in sleep
+
+
+def test_a_task_that_lacks_cells_is_not_quoted_and_the_verdict_waits(tmp_path):
+    plan = make_plan()
+    path = write(
+        tmp_path / "r.jsonl",
+        plan,
+        change=lambda cell, record: None if (cell.task, cell.estimator) == ("rest", "good_random") else record,
+    )
+    partial = quote.Measured(path, MADE_UP)
+    assert "Rest or task" not in partial.scores()
+    assert "Diagnosis" in partial.scores()
+    assert "not finished" in partial.verdict()
+    assert "4 of them not run yet" in partial.run()
+
+
+def test_failed_cells_are_told(tmp_path, measured):
+    plan = make_plan()
+    path = write(
+        tmp_path / "r.jsonl",
+        plan,
+        change=lambda cell, record: failed(plan, cell) if cell.estimator == "eegnet" else record,
+    )
+    assert "12 cells failed" in quote.Measured(path, MADE_UP).run()
+    assert "No cell failed" in measured.run()
+    assert "pretraining" in measured.verdict()
+
+
+def test_places_are_filled_and_all_else_stays():
+    text = "a\n<!-- measured: x -->\nold\n<!-- /measured -->\nb <!-- measured: x -->\n<!-- /measured -->"
+    filled = quote.filled(text, {"x": lambda: "new\n"})
+    assert filled == text.replace("old\n", "new\n").replace("b <!-- measured: x -->\n", "b <!-- measured: x -->\nnew\n")
+    with pytest.raises(KeyError, match="x"):
+        quote.filled(text, {})
