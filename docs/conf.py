@@ -102,4 +102,5 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"index": [], "auto_examples/index": []}
+# Pages without others below them.
+html_sidebars = dict.fromkeys(["index", "auto_examples/index", "benchmark", "benchmark/*", "design", "scaling"], [])

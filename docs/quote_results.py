@@ -1,13 +1,14 @@
 """Write what was measured into the documentation: ``python docs/quote_results.py``.
 
-The results file in ``docs/benchmark`` becomes the report beside it, and the places of README and pages that stand
-between ``<!-- measured: NAME -->`` and ``<!-- /measured -->`` are filled from it. Nobody types a score.
+Results files in ``docs/benchmark`` become the reports beside them, and the places of README and pages that stand
+between ``<!-- measured: NAME -->`` and ``<!-- /measured -->`` are filled from them. Nobody types a score.
 """
 
 import argparse
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from mne_specmoe.benchmark.plan import all_cells
@@ -26,13 +27,30 @@ from mne_specmoe.benchmark.statistics import paired_difference
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "benchmark" / "results.jsonl.xz"
-PAGES = (HERE.parent / "README.md", HERE / "benchmark.md", HERE / "explanation" / "evidence.md")
+ABLATION = HERE / "benchmark" / "ablation.jsonl.xz"
+PAGES = (
+    HERE.parent / "README.md",
+    HERE / "benchmark.md",
+    HERE / "benchmark" / "ablation.md",
+    HERE / "explanation" / "evidence.md",
+)
 
 _PLACE = re.compile(
     r"(?P<begin><!-- measured: (?P<name>[\w-]+) -->\n)(?P<text>.*?)(?P<end><!-- /measured -->)", re.DOTALL
 )
 # The probe that users write first. Not the best of several: that would be a choice made on test parts.
 QUOTED = {"SpecMoE": "specmoe-logistic", "BrainRVQ": "brainrvq-logistic"}
+
+# Our choice, and what else could have been chosen.
+_OF_RESULTS = {
+    "gate": ("specmoe-head", {"power": "@gate-power", "none": "@gate-none", "spectrum alone": "@psd-alone"}),
+    "pooling": ("specmoe-logistic", {"max over time": "@max-time", "max over channels": "@max-channel"}),
+    "experts": ("specmoe-logistic", {"one expert": "@one-expert"}),
+}
+_OF_ABLATION = {
+    "layout": ("channelwise-logistic", {"published": "published-logistic"}),
+    "scope": ("shared-logistic", {"local": "local-logistic"}),
+}
 
 Texts = Mapping[str, Callable[[], str]]
 
@@ -51,9 +69,17 @@ class Measured:
         self._tasks = self._tasks or [task_numbers(self.results, name) for name in self.results.tasks()]
         return self._tasks
 
-    def texts(self) -> Texts:
-        """Name of a place → what makes its text."""
-        return {"verdict": self.verdict, "scores": self.scores, "run": self.run}
+    def differences(self, ours: str, others: Mapping[str, str]) -> str:
+        """One line per finished task: an estimator's score, and by how much others are better or worse."""
+        names = {title: f"{ours}{name}" if name.startswith("@") else name for title, name in others.items()}
+        lines = [["task", "people", "ours", *names]]
+        for numbers in self.tasks:
+            if any(numbers.rows[name].problem for name in (ours, *names.values())):
+                continue
+            comparison = numbers.unseen or numbers.everyone
+            cells = [_difference(numbers, comparison, name, ours) for name in names.values()]
+            lines.append([_title(numbers), str(len(comparison.subjects)), f"{comparison.means[ours]:.3f}", *cells])
+        return _table(lines)
 
     def verdict(self) -> str:
         """On how many tasks pretraining helps, once all cells have run."""
@@ -76,27 +102,17 @@ class Measured:
         columns = ["task", "people", "chance", "strongest classical method"]
         for name in self.quoted:
             columns += [f"{name} starter", "less random weights"]
-        rows = [self._line(numbers) for numbers in self.tasks if self._is_finished(numbers)]
-        lines = [columns, ["---"] * len(columns), *rows]
-        return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        return _table([columns, *(self._line(numbers) for numbers in self.tasks if self._is_finished(numbers))])
 
     def _line(self, numbers: TaskNumbers) -> list[str]:
         """Scores on the people of a task whom no weights saw."""
         comparison = numbers.unseen or numbers.everyone
-        cells = [self._title(numbers), str(len(comparison.subjects)), f"{numbers.facts['chance']:.3f}"]
-        cells.append(self._strongest(numbers, comparison))
+        strongest = comparison.strongest
+        cells = [_title(numbers), str(len(comparison.subjects)), f"{numbers.facts['chance']:.3f}"]
+        cells.append(f"{numbers.rows[strongest].title}: {comparison.means[strongest]:.3f}")
         for name in self.quoted.values():
-            cells += [f"{comparison.means[name]:.3f}", self._less_random(numbers, comparison, name)]
+            cells += [f"{comparison.means[name]:.3f}", _difference(numbers, comparison, name, self._random(name))]
         return cells
-
-    def _title(self, numbers: TaskNumbers) -> str:
-        """The task's title, and its metric where that is another than everywhere."""
-        metric = "" if numbers.metric == "balanced_accuracy" else f" ({metric_name(numbers.metric)})"
-        return f"{numbers.facts['title']}{metric}"
-
-    def _strongest(self, numbers: TaskNumbers, comparison: Comparison) -> str:
-        """Title and score."""
-        return f"{numbers.rows[comparison.strongest].title}: {comparison.means[comparison.strongest]:.3f}"
 
     def _random(self, name: str) -> str:
         """The control of an estimator that has random weights."""
@@ -108,14 +124,37 @@ class Measured:
         quoted = {name for main in self.quoted.values() for name in (main, self._random(main))}
         return not any(row.problem for row in numbers.rows.values() if row.role == "classical" or row.name in quoted)
 
-    def _less_random(self, numbers: TaskNumbers, comparison: Comparison, name: str) -> str:
-        """The difference to the same network with random weights, with its interval where there are several people."""
-        pair = numbers.rows[name].means, numbers.rows[self._random(name)].means
-        first, second = ({who: part[who] for who in part if who in comparison.subjects} for part in pair)
-        if len(first) < 2:
-            (who,) = first
-            return f"{first[who] - second[who]:+.3f}"
-        return difference_text(paired_difference(first, second))
+
+def all_texts() -> Texts:
+    """Name of a place → what makes its text."""
+    results = Measured(RESULTS)
+    texts = {"verdict": results.verdict, "scores": results.scores, "run": results.run}
+    texts |= {name: partial(results.differences, *each) for name, each in _OF_RESULTS.items()}
+    ablation = Measured(ABLATION)
+    texts["ablation-run"] = ablation.run
+    return texts | {name: partial(ablation.differences, *each) for name, each in _OF_ABLATION.items()}
+
+
+def _title(numbers: TaskNumbers) -> str:
+    """A task's title, and its metric where that is another than everywhere."""
+    metric = "" if numbers.metric == "balanced_accuracy" else f" ({metric_name(numbers.metric)})"
+    return f"{numbers.facts['title']}{metric}"
+
+
+def _difference(numbers: TaskNumbers, comparison: Comparison, name: str, other: str) -> str:
+    """By how much one estimator is better than another, with the interval where there are several people."""
+    pair = numbers.rows[name].means, numbers.rows[other].means
+    first, second = ({who: part[who] for who in part if who in comparison.subjects} for part in pair)
+    if len(first) < 2:
+        (who,) = first
+        return f"{first[who] - second[who]:+.3f}"
+    return difference_text(paired_difference(first, second))
+
+
+def _table(lines: Sequence[Sequence[str]]) -> str:
+    """Markdown; the first line is the head."""
+    head, *rows = lines
+    return "".join(f"| {' | '.join(line)} |\n" for line in (head, ["---"] * len(head), *rows))
 
 
 def filled(text: str, texts: Texts) -> str:
@@ -134,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, exit with 1 if a page is out of date")
     arguments = parser.parse_args(argv)
-    texts, stale = Measured(RESULTS).texts(), []
+    texts, stale = all_texts(), []
     for page in PAGES:
         before = page.read_text(encoding="utf-8")
         after = filled(before, texts)
@@ -144,6 +183,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 page.write_text(after, encoding="utf-8", newline="\n")
     if not arguments.check:
         write_report(RESULTS, RESULTS.with_name("report"))
+        write_report(ABLATION, ABLATION.with_name("ablation-report"))
     for page in stale:
         print(f"{page.name}: {'is out of date' if arguments.check else 'written'}")
     return int(arguments.check and bool(stale))

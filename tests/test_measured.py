@@ -29,7 +29,7 @@ def measured(tmp_path_factory):
 
 
 def test_pages_say_what_the_results_file_says():
-    texts = quote.Measured(quote.RESULTS).texts()
+    texts = quote.all_texts()
     for page in quote.PAGES:
         text = page.read_text(encoding="utf-8")
         assert quote.filled(text, texts) == text, f"{page.name}: run python docs/quote_results.py"
