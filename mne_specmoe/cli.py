@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import os
 import re
 import sys
 import types
@@ -18,15 +19,20 @@ from mne_specmoe.cli_benchmark import add_benchmark
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; return 0, 1 after an error that the user can mend, 130 after Ctrl-C."""
+    """Run a command; return 0, 1 after an error that the user can mend, 130 after Ctrl-C, 141 if nobody reads on."""
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
         arguments = _arguments(argv)
         with _plain_warnings():
-            return arguments.run(arguments) or 0
+            code = arguments.run(arguments) or 0
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt as stopped:
         _tell(f"stopped. {stopped}".rstrip())
         return 130
+    except BrokenPipeError:  # "| head" has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
+        return 141
     except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as error:
         _tell(f"error: {_one_line(error)}")
         return 1

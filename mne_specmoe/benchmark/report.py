@@ -161,9 +161,9 @@ def _what_was_run(book: Book, numbers: Sequence[TaskNumbers]) -> list[Part]:
             f"{n_of(len(book.tasks), 'task')}{also}; {n_of(len(plan['estimators']), 'estimator')}; "
             f"{n_of(plan['n_seeds'], 'seed')} for each estimator that depends on chance, one for the others. A cell is "
             f"one estimator in one fold of a task with one seed. {n_of(state.n_planned, 'cell')} planned: "
-            f"{state.n_done:,} done, {state.n_failed:,} failed, {state.n_missing:,} not run. Those that ended would take "
-            f"{number_text(hours)} hours if each ran its frozen networks by itself; a run needs less, since cells share "
-            "what frozen networks say."
+            f"{state.n_done:,} done, {state.n_failed:,} failed, {state.n_missing:,} not run. Those that ended would "
+            f"take {number_text(hours)} hours if each ran its frozen networks by itself; a run needs less, since cells "
+            "share what frozen networks say."
         )
     )
     columns = ("task", "data set", "subjects", "windows", "channels", "seconds", "classes", "folds", "cells")

@@ -1,6 +1,7 @@
 """The shells: featurizer, classifier and regressor over any network that pools, reads out and freezes."""
 
 import importlib.metadata
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from mne_specmoe._validation import check_device, check_number, check_option, check_seed
+from mne_specmoe._validation import AmplitudeWarning, check_device, check_number, check_option, check_seed
 from mne_specmoe.data.recordings import event_labels, metadata_column
 from mne_specmoe.estimators._door import CanonicalEpochs, EpochsInputMixin
 from mne_specmoe.estimators._training import Run, Schedule, check_callbacks, inner_split, train
@@ -102,6 +103,25 @@ class Featurizer(TransformerMixin, _NetworkEstimator):
                 networks = self._make_experts().to(check_device(self.device)).eval()
             setattr(self, f"{self._pretrained}_", networks)
         return self
+
+    def fit_transform(self, X, y=None) -> np.ndarray:
+        """Fit, and compute features of the same epochs; what `fit` warned of is not said twice.
+
+        Parameters
+        ----------
+        X : mne.Epochs | list of mne.Epochs | array-like
+            Shape (n_epochs, n_channels, n_times), or (n_epochs, n_times) of one channel.
+        y : ignored
+            Present for scikit-learn's sake.
+
+        Returns
+        -------
+        features : ndarray of float32, shape (n_epochs, n_features)
+        """
+        self.fit(X, y)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AmplitudeWarning)
+            return self.transform(X)
 
     def transform(self, X) -> np.ndarray:
         """Compute features.

@@ -282,6 +282,15 @@ def test_arrays_in_the_wrong_unit_are_warned_about(kind, make, X, y):
 
 
 @pytest.mark.parametrize("kind", FEATURIZERS)
+def test_fitting_and_transforming_at_once_warns_once_and_gives_the_same(kind, make, X):
+    with pytest.warns(AmplitudeWarning, match="implausible") as caught:
+        features = make(kind, sfreq=160).fit_transform(X * 1e6)
+    assert len([each for each in caught if each.category is AmplitudeWarning]) == 1
+    with pytest.warns(AmplitudeWarning, match="implausible"):
+        np.testing.assert_array_equal(features, make(kind, sfreq=160).fit(X * 1e6).transform(X * 1e6))
+
+
+@pytest.mark.parametrize("kind", FEATURIZERS)
 def test_short_arrays_without_a_rate_are_padded_with_a_warning(kind, make):
     short = 1e-5 * np.random.default_rng(0).standard_normal((4, 2, 50))
     featurizer = make(kind)
