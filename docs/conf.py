@@ -35,6 +35,7 @@ extensions = [
 exclude_patterns = ["_build", "_extensions", "_templates", "inventories", "**/README.md", "api/backreferences"]
 templates_path = ["_templates"]
 nitpicky = True
+toc_object_entries_show_parents = "hide"  # the column beside a page is narrow
 
 # Single backticks in docstrings: a link where they name something of ours, else plain code.
 default_role = "plain"

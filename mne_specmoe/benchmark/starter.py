@@ -34,6 +34,7 @@ from mne_specmoe.benchmark.rebuilding import (
 )
 from mne_specmoe.benchmark.rebuilding import table as rebuilding_table
 from mne_specmoe.benchmark.recordings import HELD_OUT, chosen_recordings
+from mne_specmoe.checkpoint import weights_path
 from mne_specmoe.data.corpus import Corpus
 from mne_specmoe.estimators.specmoe import SpecMoEFeaturizer
 from mne_specmoe.loaders.specmoe import load_encoders, load_expert, load_experts, save_expert
@@ -248,21 +249,21 @@ def _parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser("rebuild", help="errors on held-out recordings")
     verb.add_argument("training", type=Path, metavar="CORPUS", help="corpus that the experts were trained on")
     verb.add_argument("held_out", type=Path, metavar="HELD_OUT", help="corpus of held-out recordings")
-    verb.add_argument("weights", type=Path, nargs="+", metavar="FILE", help="experts")
+    verb.add_argument("weights", type=weights_path, nargs="+", metavar="FILE", help="experts")
     verb.add_argument("--scope", choices=("shared", "local"), default="shared", help="of the mask")
     verb.set_defaults(run=_run_rebuild)
     verb = verbs.add_parser("probe", help="linear probes on held-out subjects")
     verb.add_argument("root", type=Path, metavar="DATA_ROOT", help="folder with eegmat/ and guinea_bissau/")
-    verb.add_argument("weights", type=Path, nargs="+", metavar="FILE", help="experts")
+    verb.add_argument("weights", type=weights_path, nargs="+", metavar="FILE", help="experts")
     verb.add_argument("--task", choices=tuple(TASKS), help="only this one")
     verb.add_argument("--training", action="store_true", help="on the subjects that are not held out instead")
     verb.set_defaults(run=_run_probe)
     verb = verbs.add_parser("gates", help="classifiers with one kind of gate each, on subjects not held out")
     verb.add_argument("root", type=Path, metavar="DATA_ROOT", help="folder with eegmat/")
-    verb.add_argument("weights", type=Path, metavar="FILE", help="experts")
+    verb.add_argument("weights", type=weights_path, metavar="FILE", help="experts")
     verb.set_defaults(run=lambda a: sys.stdout.write(measure_gates(a.root, a.weights)))
     verb = verbs.add_parser("average", help="write the expert with the mean of others' weights")
-    verb.add_argument("weights", type=Path, nargs="+", metavar="FILE", help="one expert each")
+    verb.add_argument("weights", type=weights_path, nargs="+", metavar="FILE", help="one expert each")
     verb.add_argument("--out", type=Path, required=True, help="the file to write")
     verb.set_defaults(run=lambda a: average(a.weights, a.out))
     return parser

@@ -186,6 +186,14 @@ def test_probe_can_be_of_one_task_and_of_the_other_subjects(root, weights, capsy
     ]
 
 
+def test_weights_of_the_package_go_by_their_names(root, capsys, monkeypatch):
+    measured = []
+    monkeypatch.setattr(starter, "measure_probes", lambda root, weights, **options: measured.extend(weights) or [])
+    main(["probe", str(root), "starter"])
+    assert [path.name for path in measured] == ["starter.safetensors"]
+    assert measured[0].is_file()
+
+
 def test_the_average_of_experts_has_the_mean_of_their_weights(weights, tmp_path, capsys):
     single, _, pretrained = weights
     run(capsys, "average", single, pretrained, "--out", tmp_path / "mean.safetensors")
