@@ -97,6 +97,19 @@ class Measured:
         failed = f"{n_of(state.n_failed, 'cell')} failed." if state.n_failed else "No cell failed."
         return f"{text}: {n_of(state.n_planned, 'cell')}{unfinished}. {failed}\n\n```sh\n{plan['command']}\n```\n"
 
+    def fine_tuning(self) -> str:
+        """How often validation preferred weights that were fine-tuned to those that were not."""
+        budget = self.results.plan["budget"]
+        last_frozen, parts = budget["n_looks"] - budget["n_unfrozen"], []
+        for title, name in {"SpecMoE's": "specmoe-finetuned", "BrainRVQ's": "brainrvq-finetuned"}.items():
+            records = [r for r in self.results.records.values() if r["estimator"] == name and r["status"] == "done"]
+            n_tuned = sum(record["selection"]["settings"]["epoch"] > last_frozen for record in records)
+            parts.append(f"{n_tuned:,} of {n_of(len(records), 'cell')} of {title} starter")
+        return (
+            f"In the run above, validation preferred fine-tuned weights in {' and '.join(parts)}; in the others, the "
+            "fine-tuned estimator is the frozen one with its head.\n"
+        )
+
     def scores(self) -> str:
         """One line per finished task: default probes, their random controls, and the strongest classical method."""
         columns = ["task", "people", "chance", "strongest classical method"]
@@ -129,6 +142,7 @@ def all_texts() -> Texts:
     """Name of a place → what makes its text."""
     results = Measured(RESULTS)
     texts = {"verdict": results.verdict, "scores": results.scores, "run": results.run}
+    texts["fine-tuning"] = results.fine_tuning
     texts |= {name: partial(results.differences, *each) for name, each in _OF_RESULTS.items()}
     ablation = Measured(ABLATION)
     texts["ablation-run"] = ablation.run

@@ -77,6 +77,21 @@ def test_a_task_that_lacks_cells_is_not_quoted_and_the_verdict_waits(tmp_path):
     assert "4 of them not run yet" in partial.run()
 
 
+def test_it_is_told_how_often_fine_tuning_was_preferred(tmp_path):
+    plan = make_plan()
+    plan["estimators"]["specmoe-finetuned"] = plan["estimators"].pop("good")
+    for name in ("good_random", "good_permuted", "good_flat"):
+        plan["estimators"][name]["control_of"] = "specmoe-finetuned"
+    plan["budget"] |= {"n_looks": 20, "n_unfrozen": 1}
+
+    def change(cell, record):
+        epoch = 20 if (cell.task, cell.fold) == ("rest", 0) else 19
+        return record | {"selection": {"settings": {"epoch": epoch}}}
+
+    text = quote.Measured(write(tmp_path / "r.jsonl", plan, change=change), MADE_UP).fine_tuning()
+    assert "2 of 14 cells of SpecMoE's starter" in text
+
+
 def test_failed_cells_are_told(tmp_path, measured):
     plan = make_plan()
     path = write(
