@@ -42,6 +42,16 @@ def test_the_readme_has_no_score_that_somebody_typed():
     assert re.findall(r"\b0\.\d{2,}", prose) == []
 
 
+@pytest.mark.parametrize("card", ["README.md", "README-brainrvq.md"])
+def test_what_a_model_card_says_of_held_out_people_was_printed_by_its_commands(card):
+    text = (ROOT / "mne_specmoe" / "weights" / card).read_text(encoding="utf-8")
+    worth = text[text.index("## What they are worth") :].replace("−", "-")
+    said = re.findall(r"-?\b\d\.\d{3}\b", worth)
+    printed = (ROOT / "docs" / "benchmark" / "weights.md").read_text(encoding="utf-8")
+    assert len(said) > 20
+    assert sorted(set(said) - set(re.findall(r"-?\b\d\.\d{3}\b", printed))) == []
+
+
 def test_a_line_has_scores_of_unseen_people_and_the_difference_to_random_weights(measured):
     header, _, *lines = measured.scores().splitlines()
     assert header.count("|") == lines[0].count("|") == 9
