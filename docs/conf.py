@@ -104,4 +104,4 @@ html_theme_options = {
     "footer_end": [],
 }
 # Pages without others below them.
-html_sidebars = dict.fromkeys(["index", "auto_examples/index", "benchmark", "benchmark/*", "design", "scaling"], [])
+html_sidebars = dict.fromkeys(["index", "auto_examples/index", "design", "scaling"], [])
