@@ -35,6 +35,7 @@ PAGES = (
     HERE / "explanation" / "evidence.md",
 )
 
+_FEWEST = 6  # people for an interval: with fewer, no difference can be told from chance
 _PLACE = re.compile(
     r"(?P<begin><!-- measured: (?P<name>[\w-]+) -->\n)(?P<text>.*?)(?P<end><!-- /measured -->)", re.DOTALL
 )
@@ -156,12 +157,11 @@ def _title(numbers: TaskNumbers) -> str:
 
 
 def _difference(numbers: TaskNumbers, comparison: Comparison, name: str, other: str) -> str:
-    """By how much one estimator is better than another, with the interval where there are several people."""
+    """By how much one estimator is better than another, with the interval where there are people enough."""
     pair = numbers.rows[name].means, numbers.rows[other].means
     first, second = ({who: part[who] for who in part if who in comparison.subjects} for part in pair)
-    if len(first) < 2:
-        (who,) = first
-        return f"{first[who] - second[who]:+.3f}"
+    if len(first) < _FEWEST:
+        return f"{sum(first[who] - second[who] for who in first) / len(first):+.3f}"
     return difference_text(paired_difference(first, second))
 
 

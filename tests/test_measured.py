@@ -68,7 +68,7 @@ def test_a_line_has_scores_of_unseen_people_and_the_difference_to_random_weights
     assert familiar_less
 
 
-def test_one_subject_has_a_difference_without_an_interval(measured):
+def test_few_subjects_have_a_difference_without_an_interval(measured):
     sleep = next(line for line in measured.scores().splitlines() if line.startswith("| Sleep |"))
     assert "[" not in sleep
 
