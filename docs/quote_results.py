@@ -22,7 +22,7 @@ from mne_specmoe.benchmark.report_tables import (
     read_results,
     task_numbers,
 )
-from mne_specmoe.benchmark.report_words import difference_text, metric_name
+from mne_specmoe.benchmark.report_words import GAP, difference_text, metric_name
 from mne_specmoe.benchmark.statistics import paired_difference
 
 HERE = Path(__file__).parent
@@ -161,8 +161,13 @@ def _difference(numbers: TaskNumbers, comparison: Comparison, name: str, other: 
     pair = numbers.rows[name].means, numbers.rows[other].means
     first, second = ({who: part[who] for who in part if who in comparison.subjects} for part in pair)
     if len(first) < _FEWEST:
-        return f"{sum(first[who] - second[who] for who in first) / len(first):+.3f}"
-    return difference_text(paired_difference(first, second))
+        return _unbroken(f"{sum(first[who] - second[who] for who in first) / len(first):+.3f}")
+    return _unbroken(difference_text(paired_difference(first, second)))
+
+
+def _unbroken(text: str) -> str:
+    """Minus signs and gaps at which no browser breaks a number or an interval."""
+    return text.replace("-", "\N{MINUS SIGN}").replace(", ", f",{GAP}")
 
 
 def _table(lines: Sequence[Sequence[str]]) -> str:

@@ -64,7 +64,7 @@ def test_a_line_has_scores_of_unseen_people_and_the_difference_to_random_weights
     assert float(familiar) != pytest.approx(numbers.everyone.means["familiar"], abs=5e-4)
     expected = numbers.unseen.means["good"] - numbers.unseen.means["good_random"]
     assert float(good_less.split(" ")[0]) == pytest.approx(expected, abs=1e-3)
-    assert re.fullmatch(r"\+0\.\d{3} \[\+0\.\d{3}, \+0\.\d{3}\]", good_less)
+    assert re.fullmatch(r"\+0\.\d{3} \[\+0\.\d{3},\s\+0\.\d{3}\]", good_less)
     assert familiar_less
 
 
