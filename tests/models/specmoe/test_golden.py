@@ -1,5 +1,6 @@
 """The published system, number by number."""
 
+import copy
 from functools import cache, partial
 
 import numpy as np
@@ -130,16 +131,33 @@ def test_expert_reproduces_what_lies_in_between(name, form):
         assert_close(numbers, arrays[array], tolerance(name))
 
 
-@pytest.mark.parametrize("name", [name for name in EXPERTS if "grad_x" in CASES[name]])
-def test_expert_reproduces_gradients(name, form):
-    expert, arrays = golden_expert(name), CASES[name]
-    x = torch.from_numpy(arrays["x"].copy()).requires_grad_()
+WITH_GRADIENTS = [name for name in EXPERTS if "grad_x" in CASES[name]]
+
+
+def gradients(name: str, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """Gradients of the embedding's mean square, by the names that the golden file has for them."""
+    expert, arrays = copy.deepcopy(golden_expert(name)).to(dtype), CASES[name]
+    x, positions = (torch.from_numpy(arrays[array].copy()).to(dtype) for array in ("x", "positions"))
     expert.zero_grad()
-    expert.encode(x, torch.from_numpy(arrays["positions"])).square().mean().backward()
+    expert.encode(x.requires_grad_(), positions).square().mean().backward()
     parameters = dict(expert.encoder.named_parameters())
-    assert_close(x.grad, arrays["grad_x"], 1e-3 * np.abs(arrays["grad_x"]).max())
-    for array, parameter in GRADIENTS.items():
-        assert_close(parameters[parameter].grad, arrays[array], 1e-3 * np.abs(arrays[array]).max())
+    return {"grad_x": x.grad} | {array: parameters[parameter].grad for array, parameter in GRADIENTS.items()}
+
+
+@pytest.mark.parametrize("name", WITH_GRADIENTS)
+def test_expert_reproduces_gradients(name, form):
+    for array, gradient in gradients(name, torch.float64).items():
+        assert_close(gradient, CASES[name][array], 1e-5 * np.abs(CASES[name][array]).max())
+
+
+# Two samples of a pooling window that are equal to rounding swap places on one processor and not on another. The
+# gradient of the few samples behind them then goes elsewhere; all others have to stay.
+@pytest.mark.parametrize("name", WITH_GRADIENTS)
+def test_gradients_in_single_precision_are_the_same_but_for_maxima_that_swap_places(name, form):
+    for array, gradient in gradients(name, torch.float32).items():
+        expected = CASES[name][array]
+        off = np.abs(gradient.numpy() - expected) > 1e-3 * np.abs(expected).max()
+        assert off.mean() <= (0.01 if array == "grad_x" else 0), array
 
 
 @pytest.mark.parametrize("name", MIXTURES)
