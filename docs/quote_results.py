@@ -4,11 +4,9 @@ Results files in ``docs/benchmark`` become the reports beside them, and the plac
 between ``<!-- measured: NAME -->`` and ``<!-- /measured -->`` are filled from them. Nobody types a score.
 """
 
-import argparse
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from mne_specmoe.benchmark.plan import all_cells
@@ -62,13 +60,11 @@ class Measured:
     def __init__(self, path: Path, quoted: Mapping[str, str] = QUOTED):
         self.results: Results = read_results(path)
         self.quoted = quoted
-        self._tasks: list[TaskNumbers] = []
 
-    @property
+    @cached_property
     def tasks(self) -> list[TaskNumbers]:
         """Numbers of all tasks that are no controls."""
-        self._tasks = self._tasks or [task_numbers(self.results, name) for name in self.results.tasks()]
-        return self._tasks
+        return [task_numbers(self.results, name) for name in self.results.tasks()]
 
     def differences(self, ours: str, others: Mapping[str, str]) -> str:
         """One line per finished task: an estimator's score, and by how much others are better or worse."""
@@ -90,7 +86,7 @@ class Measured:
         return f"**{verdict_sentence(self.results, self.tasks)}**\n"
 
     def run(self) -> str:
-        """What was run, how long it took, and the command."""
+        """What was run, and the command."""
         plan = self.results.plan
         state = progress(self.results, all_cells(plan))
         text = f"{n_of(len(plan['estimators']), 'estimator')}, {n_of(len(self.tasks), 'task')}, {plan['n_seeds']} seeds"
@@ -141,13 +137,16 @@ class Measured:
 
 def all_texts() -> Texts:
     """Name of a place → what makes its text."""
-    results = Measured(RESULTS)
-    texts = {"verdict": results.verdict, "scores": results.scores, "run": results.run}
-    texts["fine-tuning"] = results.fine_tuning
-    texts |= {name: partial(results.differences, *each) for name, each in _OF_RESULTS.items()}
-    ablation = Measured(ABLATION)
-    texts["ablation-run"] = ablation.run
-    return texts | {name: partial(ablation.differences, *each) for name, each in _OF_ABLATION.items()}
+    results, ablation = Measured(RESULTS), Measured(ABLATION)
+    return {
+        "verdict": results.verdict,
+        "scores": results.scores,
+        "run": results.run,
+        "fine-tuning": results.fine_tuning,
+        "ablation-run": ablation.run,
+        **{name: partial(results.differences, *each) for name, each in _OF_RESULTS.items()},
+        **{name: partial(ablation.differences, *each) for name, each in _OF_ABLATION.items()},
+    }
 
 
 def _title(numbers: TaskNumbers) -> str:
@@ -187,26 +186,17 @@ def filled(text: str, texts: Texts) -> str:
     return _PLACE.sub(lambda found: f"{found['begin']}{texts[found['name']]()}{found['end']}", text)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write the report and the pages; with ``--check`` only say which pages are not what the results say."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing, exit with 1 if a page is out of date")
-    arguments = parser.parse_args(argv)
-    texts, stale = all_texts(), []
+def main() -> None:
+    """Write the reports, and the pages that are out of date."""
+    texts = all_texts()
     for page in PAGES:
         before = page.read_text(encoding="utf-8")
-        after = filled(before, texts)
-        if after != before:
-            stale.append(page)
-            if not arguments.check:
-                page.write_text(after, encoding="utf-8", newline="\n")
-    if not arguments.check:
-        write_report(RESULTS, RESULTS.with_name("report"))
-        write_report(ABLATION, ABLATION.with_name("ablation-report"))
-    for page in stale:
-        print(f"{page.name}: {'is out of date' if arguments.check else 'written'}")
-    return int(arguments.check and bool(stale))
+        if (after := filled(before, texts)) != before:
+            page.write_text(after, encoding="utf-8", newline="\n")
+            print(f"{page.name}: written")
+    write_report(RESULTS, RESULTS.with_name("report"))
+    write_report(ABLATION, ABLATION.with_name("ablation-report"))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

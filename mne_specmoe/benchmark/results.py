@@ -18,7 +18,6 @@ except ImportError:  # Windows
 FORMAT = "mne-specmoe benchmark results"
 FORMAT_VERSION = 1
 
-
 _BEGINNING = f'{{"format": "{FORMAT}", '.encode()
 _FAR_OFF = 2**62  # the byte that Windows locks: no file is so long
 
