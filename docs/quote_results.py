@@ -1,13 +1,17 @@
 """Write what was measured into the documentation: ``python docs/quote_results.py``.
 
-Results files in ``docs/benchmark`` become the reports beside them, and the places of README and pages that stand
-between ``<!-- measured: NAME -->`` and ``<!-- /measured -->`` are filled from them. Nobody types a score.
+Results files in ``docs/benchmark`` become the reports and the page on speed beside them, and the places of README and
+pages that stand between ``<!-- measured: NAME -->`` and ``<!-- /measured -->`` are filled from them. Nobody types a
+score.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
+
+from quote_speed import Speed
 
 from mne_specmoe.benchmark.plan import all_cells
 from mne_specmoe.benchmark.report import verdict_sentence, write_report
@@ -21,16 +25,20 @@ from mne_specmoe.benchmark.report_tables import (
     task_numbers,
 )
 from mne_specmoe.benchmark.report_words import GAP, difference_text, metric_name
+from mne_specmoe.benchmark.speed_page import page as speed_page
 from mne_specmoe.benchmark.statistics import paired_difference
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "benchmark" / "results.jsonl.xz"
 ABLATION = HERE / "benchmark" / "ablation.jsonl.xz"
+SPEED = HERE / "benchmark" / "speed.json"
 PAGES = (
     HERE.parent / "README.md",
     HERE / "benchmark.md",
     HERE / "benchmark" / "ablation.md",
     HERE / "explanation" / "evidence.md",
+    HERE / "guide" / "memory_and_speed.md",
+    HERE / "scaling.md",
 )
 
 _FEWEST = 6  # people for an interval: with fewer, no difference can be told from chance
@@ -137,7 +145,7 @@ class Measured:
 
 def all_texts() -> Texts:
     """Name of a place → what makes its text."""
-    results, ablation = Measured(RESULTS), Measured(ABLATION)
+    results, ablation, speed = Measured(RESULTS), Measured(ABLATION), Speed(SPEED)
     return {
         "verdict": results.verdict,
         "scores": results.scores,
@@ -146,6 +154,12 @@ def all_texts() -> Texts:
         "ablation-run": ablation.run,
         **{name: partial(results.differences, *each) for name, each in _OF_RESULTS.items()},
         **{name: partial(ablation.differences, *each) for name, each in _OF_ABLATION.items()},
+        "settings": lambda: f"{speed.settings_size()}\n{_table(speed.settings())}",
+        "work": speed.work,
+        "pretraining": lambda: f"{speed.machine()}\n\n{_table(speed.pretraining())}",
+        "data-path": lambda: _table(speed.data_path()),
+        "gpus": lambda: _table(speed.gpus()),
+        "batches": lambda: _table(speed.batches()),
     }
 
 
@@ -196,6 +210,8 @@ def main() -> None:
             print(f"{page.name}: written")
     write_report(RESULTS, RESULTS.with_name("report"))
     write_report(ABLATION, ABLATION.with_name("ablation-report"))
+    text = speed_page(json.loads(SPEED.read_text(encoding="utf-8")))
+    SPEED.with_suffix(".md").write_text(text, encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,16 @@
 """Scores in README and documentation are those of the results file; nobody typed them."""
 
 import importlib.util
+import json
 import re
+import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from made_up_results import failed, make_plan, write
+
+from mne_specmoe.benchmark.sizes import FULL
 
 ROOT = Path(__file__).parents[1]
 PLACE = re.compile(r"<!-- measured: .*?<!-- /measured -->", re.DOTALL)
@@ -14,6 +19,7 @@ MADE_UP = {"Good": "good", "Familiar": "familiar"}
 
 def load():
     """docs/quote_results.py, which is in no package."""
+    sys.path.insert(0, str(ROOT / "docs"))  # as for a script there
     spec = importlib.util.spec_from_file_location("quote_results", ROOT / "docs" / "quote_results.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -21,6 +27,7 @@ def load():
 
 
 quote = load()
+quote_speed = sys.modules["quote_speed"]
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +47,18 @@ def test_the_readme_has_no_score_that_somebody_typed():
     text = PLACE.sub("", (ROOT / "README.md").read_text(encoding="utf-8"))
     prose = re.sub(r"```.*?```|`[^`]*`|arXiv:\S+", "", text, flags=re.DOTALL)
     assert re.findall(r"\b0\.\d{2,}", prose) == []
+
+
+def test_page_on_speed_is_that_of_the_report_beside_it():
+    report = json.loads(quote.SPEED.read_text(encoding="utf-8"))
+    assert quote.SPEED.with_suffix(".md").read_text(encoding="utf-8") == quote.speed_page(report)
+    assert report["sizes"] == json.loads(json.dumps(asdict(FULL)))
+    assert report["left_out"] == []
+
+
+def test_the_code_on_costs_has_the_flops_that_were_counted():
+    text = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    assert f"/ {quote.Speed(quote.SPEED).gflop()['channelwise']:.0f}e9 " in text
 
 
 @pytest.mark.parametrize("card", ["README.md", "README-brainrvq.md"])
@@ -120,3 +139,40 @@ def test_places_are_filled_and_all_else_stays():
     assert filled == text.replace("old\n", "new\n").replace("b <!-- measured: x -->\n", "b <!-- measured: x -->\nnew\n")
     with pytest.raises(KeyError, match="x"):
         quote.filled(text, {})
+
+
+@pytest.fixture(scope="module")
+def speed(tmp_path_factory):
+    """A report in which every setting takes twice as long as the one before, and a rate is one segment per second."""
+    names = (quote_speed.REFERENCE, *quote_speed.SETTINGS)
+    values = {name: 2.0**number for number, name in enumerate(names)}
+    values |= {"pretraining FLOPs, channelwise": 100.0, "pretraining FLOPs, published": 101.0}
+    values |= {"mask": 0.05, "mask, plain": 0.5, "mask, drawing alone": 0.005}
+    values |= {"loader": 5000.0, "loader, from files": 1140.0}
+    for number, variant in enumerate(quote_speed.PRETRAINING):
+        values |= {f"pretraining, {variant}": 1.0 + number, f"pretraining memory, {variant} (4)": 2048.0}
+        values |= {f"memory per further segment, {variant}": 512.0}
+    report = {
+        "machine": {"processor": "Abacus", "instructions": "BEADS", "torch": "2"},
+        "sizes": {"settings": [16, 8, 800], "mask": [64], "n_pretraining": [2, 4]},
+        "figures": [{"name": name, "value": value} for name, value in values.items()],
+    }
+    path = tmp_path_factory.mktemp("speed") / "speed.json"
+    path.write_text(json.dumps(report), encoding="utf-8")
+    return quote_speed.Speed(path)
+
+
+def test_settings_are_quoted_as_multiples(speed):
+    _, first, *others = speed.settings()
+    assert first == ("SpecMoE features, float32", "1")
+    assert [cell for _, cell in others] == ["2", "4", "8", "16", "32", "64", "130", "260"]
+    assert "16 epochs of 8 channels and 4 s" in speed.settings_size()
+
+
+def test_hours_and_memory_follow_from_rates_and_further_segments(speed):
+    first = speed.pretraining()[1]
+    assert first == ("channelwise, float32", "1.00", "15,000", "2.0 GiB", "512 MiB")  # 1,109,545 x 50 / 3600
+    assert speed.batches()[1] == ("channelwise, float32", "4.0 GiB", "8.0 GiB", "16.0 GiB", "32.0 GiB")
+    assert "5.5 × 10¹⁸ FLOP" in speed.work()
+    assert speed.gpus()[1] == ("L4", "121", "24 / 60 / 182", "637 / 255 / 85")
+    assert speed.data_path()[-1][-1] == "1,200 to 5,000 × as fast"

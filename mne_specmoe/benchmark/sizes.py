@@ -27,6 +27,8 @@ class Sizes:
         Two numbers of epochs, whose peaks are compared.
     mask : tuple of int
         Segments, channels and samples that are masked.
+    settings : tuple of int
+        Epochs, channels (up to 8) and samples with which settings of the estimators are compared.
     n_pretraining : tuple of int
         Two numbers of segments per batch, of the size that an expert gets. Memory is that of both, speed that of the
         second.
@@ -63,6 +65,7 @@ class Sizes:
     transform: tuple[int, int] = (19, 400)
     n_transform: tuple[int, int] = (200, 2000)
     mask: tuple[int, int, int] = (64, 19, 6000)
+    settings: tuple[int, int, int] = (16, 8, 800)
     n_pretraining: tuple[int, int] = (2, 4)
     corpus: tuple[int, int] = (8, 32)
     brainrvq: tuple[int, int, int] = (2, 19, 6000)
@@ -88,6 +91,7 @@ QUICK = Sizes(
     transform=(8, 400),
     n_transform=(40, 400),
     mask=(8, 19, 1200),
+    settings=(4, 4, 400),
     n_pretraining=(1, 2),
     corpus=(2, 16),
     brainrvq=(1, 19, 1200),

@@ -20,14 +20,14 @@ from typing import NamedTuple
 
 import torch
 
-from mne_specmoe.benchmark import brainrvq_parts, peer_speed, speed_parts
+from mne_specmoe.benchmark import brainrvq_parts, estimator_parts, peer_speed, speed_parts
 from mne_specmoe.benchmark.gauges import MIB, Figure
 from mne_specmoe.benchmark.sizes import FULL, QUICK, Sizes
 
-DEFAULT_PARTS = (*speed_parts.PARTS, *brainrvq_parts.PARTS)
+DEFAULT_PARTS = (*speed_parts.PARTS, *estimator_parts.PARTS, *brainrvq_parts.PARTS)
 """What is measured unless something is asked for: the peers take ten minutes, and need the extra of the benchmark."""
 
-PARTS = speed_parts.PARTS | brainrvq_parts.PARTS | peer_speed.PARTS
+PARTS = speed_parts.PARTS | estimator_parts.PARTS | brainrvq_parts.PARTS | peer_speed.PARTS
 _PACKAGES = ("braindecode", "mne", "numpy", "scipy", "torch")
 
 
@@ -114,6 +114,7 @@ _COMPARISONS = (
         _times(f"loader against pretraining, {variant}", "loader", f"pretraining, {variant}", 5.0)
         for variant in speed_parts.PRETRAINING
     ),
+    *(_times(name, name, estimator_parts.REFERENCE, None) for name in estimator_parts.SETTINGS),
     *_of_brainrvq(),
 )
 
@@ -237,7 +238,7 @@ def table(report: dict) -> str:
         "",
     ]
     lines += [f"{f['name']:<{width}}{f['value']:>10.3g} {f['unit']}" for f in report["figures"]]
-    lines += ["", f"{'against the plain form (SpecMoE: the published; peers: SpecMoE)':<{width}}{'':>10}    goal"]
+    lines += ["", f"{'compared with the plain form, SpecMoE, or features':<{width}}{'':>10}    goal"]
     for ratio in report["ratios"]:
         verdict = {None: "", True: "holds", False: "MISSED"}[ratio["holds"]]
         line = f"{ratio['name']:<{width}}{ratio['value']:>10.3g} {ratio['unit']:<3}{ratio['goal']:<8}{verdict}"

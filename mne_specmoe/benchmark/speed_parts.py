@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mne_specmoe._validation import UntrainedWarning
+from mne_specmoe.benchmark.flops import count_flops
 from mne_specmoe.benchmark.gauges import MIB, Figure, PeakMemory, in_fresh_process, shortest_seconds
 from mne_specmoe.benchmark.plain import plain_expert, plain_mask
 from mne_specmoe.benchmark.sizes import Sizes
@@ -22,7 +23,7 @@ from mne_specmoe.data.synthetic import make_eeg
 from mne_specmoe.estimators.specmoe import SpecMoEClassifier, SpecMoEFeaturizer
 from mne_specmoe.models.interface import Batch
 from mne_specmoe.models.specmoe.masking import GaussianStftMask
-from mne_specmoe.models.specmoe.network import SpecHiNet
+from mne_specmoe.models.specmoe.network import LAYOUTS, SpecHiNet
 from mne_specmoe.models.specmoe.objective import ReconstructionObjective
 from mne_specmoe.signal.canonical import SFREQ, segment_positions
 
@@ -212,9 +213,12 @@ def _pretraining_growth(variant: str, n_segments: int, shape: tuple[int, int], n
 
 
 def _measure_pretraining(sizes: Sizes, n_threads: int) -> Iterator[Figure]:
-    """Segments per second through optimiser steps, and their peak memory."""
+    """FLOPs of a segment, segments per second through optimiser steps, and their peak memory."""
     few, many = sizes.n_pretraining
     batch = _batch(many, *sizes.expert)
+    for layout in LAYOUTS:
+        n_flops = count_flops(partial(_Pretraining(f"{layout} float32").step, batch)) / many
+        yield Figure(f"pretraining FLOPs, {layout}", n_flops / 1e9, "GFLOP")
     turns = {variant: partial(_Pretraining(variant).step, batch) for variant in PRETRAINING}
     for variant, seconds in shortest_seconds(turns, sizes.n_rounds, n_threads).items():
         yield Figure(f"pretraining, {variant}", many / seconds, "segments/s")

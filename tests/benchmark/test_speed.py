@@ -21,6 +21,7 @@ TINY = speed.Sizes(
     transform=(2, 400),
     n_transform=(2, 6),
     mask=(2, 2, 400),
+    settings=(2, 2, 400),
     n_pretraining=(1, 2),
     corpus=(2, 3),
     brainrvq=(1, 2, 400),
