@@ -53,6 +53,7 @@ _OF_RESULTS = {
     "gate": ("specmoe-head", {"power": "@gate-power", "none": "@gate-none", "spectrum alone": "@psd-alone"}),
     "pooling": ("specmoe-logistic", {"max over time": "@max-time", "max over channels": "@max-channel"}),
     "experts": ("specmoe-logistic", {"one expert": "@one-expert"}),
+    "added": ("specmoe-head", {"random experts": "@random", "spectrum alone": "@psd-alone"}),
 }
 _OF_ABLATION = {
     "layout": ("channelwise-logistic", {"published": "published-logistic"}),
