@@ -39,7 +39,7 @@ docs: .venv/.installed-test ## build the documentation into docs/_build/html
 	.venv/bin/python -m sphinx -b html -W -n --keep-going $(SPHINX_ARGS) docs docs/_build/html
 	.venv/bin/python docs/check_site.py docs/_build/html
 
-quote: .venv/.installed-test ## write the report, and what pages say of it, from docs/benchmark/results.jsonl.xz
+quote: .venv/.installed-test ## write the reports, and what pages say of them, from the files in docs/benchmark
 	.venv/bin/python docs/quote_results.py
 
 lint: .venv/.installed-test ## check style and format
