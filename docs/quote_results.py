@@ -5,7 +5,6 @@ pages that stand between ``<!-- measured: NAME -->`` and ``<!-- /measured -->`` 
 score.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
@@ -211,8 +210,7 @@ def main() -> None:
             print(f"{page.name}: written")
     write_report(RESULTS, RESULTS.with_name("report"))
     write_report(ABLATION, ABLATION.with_name("ablation-report"))
-    text = speed_page(json.loads(SPEED.read_text(encoding="utf-8")))
-    SPEED.with_suffix(".md").write_text(text, encoding="utf-8", newline="\n")
+    SPEED.with_suffix(".md").write_text(speed_page(Speed(SPEED).report), encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mne_specmoe.benchmark.estimator_parts import REFERENCE, SETTINGS
 from mne_specmoe.benchmark.speed_parts import PRETRAINING
+from mne_specmoe.models.specmoe.network import LAYOUTS
 from mne_specmoe.signal.canonical import SFREQ
 
 N_SEGMENTS, N_EPOCHS = 1_109_545, 50  # of the paper's pretraining (arXiv:2603.16739)
@@ -59,7 +60,7 @@ class Speed:
 
     def gflop(self) -> dict[str, float]:
         """Layout → 10⁹ operations of an optimiser step per segment."""
-        return {layout: self._values[f"pretraining FLOPs, {layout}"] for layout in ("channelwise", "published")}
+        return {layout: self._values[f"pretraining FLOPs, {layout}"] for layout in LAYOUTS}
 
     def work(self) -> str:
         """How many operations the paper's pretraining takes."""
