@@ -12,7 +12,7 @@ from pathlib import Path
 
 from quote_speed import Speed
 
-from mne_specmoe.benchmark.plan import all_cells
+from mne_specmoe.benchmark.plan import all_cells, controls_of
 from mne_specmoe.benchmark.report import verdict_sentence, write_report
 from mne_specmoe.benchmark.report_tables import (
     Comparison,
@@ -134,8 +134,7 @@ class Measured:
 
     def _random(self, name: str) -> str:
         """The control of an estimator that has random weights."""
-        entries = self.results.plan["estimators"]
-        return next(k for k, each in entries.items() if (each["control_of"], each["control"]) == (name, "random"))
+        return controls_of(self.results.plan, name, "random")[0]
 
     def _is_finished(self, numbers: TaskNumbers) -> bool:
         """Whether all that is quoted of a task has been run."""

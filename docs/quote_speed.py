@@ -1,11 +1,11 @@
 """What a report of ``mne_specmoe.benchmark.speed`` says, in the forms in which pages quote it."""
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from mne_specmoe.benchmark.estimator_parts import REFERENCE, SETTINGS
+from mne_specmoe.benchmark.gauges import Figure, values_by_name
 from mne_specmoe.benchmark.speed_parts import PRETRAINING
 from mne_specmoe.models.specmoe.network import LAYOUTS
 from mne_specmoe.signal.canonical import SFREQ
@@ -36,7 +36,7 @@ class Speed:
 
     def __init__(self, path: Path):
         self.report = json.loads(path.read_text(encoding="utf-8"))
-        self._values = {re.sub(r" \(\d+\)$", "", figure["name"]): figure["value"] for figure in self.report["figures"]}
+        self._values = values_by_name(Figure(**each) for each in self.report["figures"])
 
     def machine(self) -> str:
         """On what it was measured."""

@@ -9,7 +9,7 @@ import torch
 
 from mne_specmoe._files import file_digest
 from mne_specmoe._validation import CheckpointError, listed
-from mne_specmoe.checkpoint import is_ours, published_kind, read_header, save_network, weights_path
+from mne_specmoe.checkpoint import family_of_kind, is_ours, published_kind, read_header, save_network, weights_path
 from mne_specmoe.loaders.brainrvq import load_brainrvq, load_downstream, load_tokenizer, unused_tensors
 from mne_specmoe.loaders.specmoe import load_expert, load_specmoe, save_experts
 from mne_specmoe.models.specmoe.mixture import shared_setting
@@ -113,7 +113,7 @@ def convert(
     if is_ours(path):
         raise CheckpointError(f"{path} is in our format already ({read_header(path).architecture}).")
     kind = published_kind(path)
-    licence = BRAINRVQ_LICENCE if _is_brainrvq(kind) else PUBLISHED_LICENCE
+    licence = BRAINRVQ_LICENCE if family_of_kind(kind) == "brainrvq" else PUBLISHED_LICENCE
     training = {"source": path.name, "source_sha256": file_digest(path), "licence": licence}
     if kind == "fine-tuned model":
         precision = "float32"
@@ -155,16 +155,12 @@ def _describe_published(path: Path) -> dict[str, object]:
     """Say what a file holds that the authors of a system published."""
     kind = published_kind(path)
     description = {"file": str(path), "format": f"published {kind}"}
-    if _is_brainrvq(kind):
+    if family_of_kind(kind) == "brainrvq":
         description["licence"] = "published without a licence: ask its authors"
         description["unused_tensors"] = unused_tensors(path)
     else:
         description["licence"] = "as its authors say; SpecMoE's published weights are for non-commercial research only"
     return description | {"sha256": file_digest(path)}
-
-
-def _is_brainrvq(kind: str) -> bool:
-    return kind.startswith("BrainRVQ")
 
 
 def _weights_of(run: Path) -> Path:

@@ -231,7 +231,11 @@ def is_ours(path: str | os.PathLike) -> bool:
 
 def family_of(path: str | os.PathLike) -> str:
     """Tell the family of what a file holds, ours or published: ``"specmoe"`` or ``"brainrvq"``."""
-    kind = read_header(path).architecture if is_ours(path) else published_kind(path)
+    return family_of_kind(read_header(path).architecture if is_ours(path) else published_kind(path))
+
+
+def family_of_kind(kind: str) -> str:
+    """Tell the family of an architecture of ours or of a published kind, by its name."""
     return "brainrvq" if kind.lower().startswith("brainrvq") else "specmoe"
 
 

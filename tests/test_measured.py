@@ -155,7 +155,7 @@ def speed(tmp_path_factory):
     report = {
         "machine": {"processor": "Abacus", "instructions": "BEADS", "torch": "2"},
         "sizes": {"settings": [16, 8, 800], "mask": [64], "n_pretraining": [2, 4]},
-        "figures": [{"name": name, "value": value} for name, value in values.items()],
+        "figures": [{"name": name, "value": value, "unit": ""} for name, value in values.items()],
     }
     path = tmp_path_factory.mktemp("speed") / "speed.json"
     path.write_text(json.dumps(report), encoding="utf-8")

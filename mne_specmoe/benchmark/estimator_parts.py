@@ -1,11 +1,14 @@
-"""What `mne_specmoe.benchmark.speed` measures of the estimators' settings: how much longer each one makes the work."""
+"""What `mne_specmoe.benchmark.speed` measures of the estimators, and how much longer each setting makes the work."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
+import torch
 
-from mne_specmoe.benchmark.gauges import Figure, shortest_seconds
+from mne_specmoe._validation import UntrainedWarning
+from mne_specmoe.benchmark.gauges import MIB, Figure, PeakMemory, in_fresh_process, shortest_seconds
 from mne_specmoe.benchmark.sizes import Sizes
 from mne_specmoe.data.synthetic import make_eeg
 from mne_specmoe.estimators.brainrvq import BrainRVQFeaturizer
@@ -29,17 +32,59 @@ SETTINGS = (
 _FEW, _MANY = 1, 3  # training epochs of fine-tuning, whose difference is what one costs
 
 
-def _fit(volts: np.ndarray, max_epochs: int, unfreeze_epoch: int | None = None) -> None:
+def _fit(volts: np.ndarray, **parameters: object) -> None:
     """Train a classifier on labels that mean nothing."""
-    model = SpecMoEClassifier(
-        max_epochs=max_epochs,
-        unfreeze_epoch=unfreeze_epoch,
-        patience=None,
-        validation_fraction=None,
-        device="cpu",
-        random_state=0,
-    )
+    model = SpecMoEClassifier(patience=None, device="cpu", random_state=0, **parameters)
     model.fit(volts, np.arange(len(volts)) % 2)
+
+
+def _transform_growth(n_epochs: int, shape: tuple[int, int], n_threads: int) -> tuple[int, int]:
+    """Peak memory of a transform above that of the process that holds its input, and the output's size."""
+    warnings.simplefilter("ignore", UntrainedWarning)  # this runs in a process of its own
+    torch.set_num_threads(n_threads)
+    volts = _many_epochs(n_epochs, *shape)
+    featurizer = SpecMoEFeaturizer(weights=None, device="cpu", random_state=0).fit(volts[:2])
+    peak = PeakMemory()
+    features = featurizer.transform(volts)
+    return peak.growth(), features.nbytes
+
+
+def _many_epochs(n_epochs: int, n_channels: int, n_times: int) -> np.ndarray:
+    """Epochs in volts, few of them drawn and the rest repeated."""
+    drawn = make_eeg(min(n_epochs, 20), n_channels, n_times, random_state=0)
+    return np.resize(drawn, (n_epochs, n_channels, n_times))
+
+
+def _measure_featurizer(sizes: Sizes, n_threads: int) -> Iterator[Figure]:
+    """Windows per second through three random experts of the featurizer."""
+    turns = {}
+    for n_channels, n_times in sizes.windows:
+        volts = _many_epochs(sizes.n_windows, n_channels, n_times)
+        featurizer = SpecMoEFeaturizer(weights=None, device="cpu", random_state=0).fit(volts)
+        name = f"featurizer, {n_channels} × {n_times}"
+        turns[name] = lambda f=featurizer, x=volts: f.transform(x)
+    for name, seconds in shortest_seconds(turns, sizes.n_rounds, n_threads).items():
+        yield Figure(name, sizes.n_windows / seconds, "windows/s")
+
+
+def _measure_fit(sizes: Sizes, n_threads: int) -> Iterator[Figure]:
+    """Seconds per fit: many training epochs against few, and frozen experts against training ones."""
+    volts, few = _many_epochs(*sizes.fit), _many_epochs(*sizes.unfrozen)
+    frozen = {f"fit frozen, max_epochs={n}": lambda n=n: _fit(volts, weights=None, max_epochs=n) for n in (2, 50)}
+    freezing = {
+        f"fit {name}, small": lambda u=unfreeze: _fit(few, weights=None, max_epochs=5, unfreeze_epoch=u)
+        for name, unfreeze in {"frozen": None, "unfrozen": 0}.items()
+    }
+    for turns, n_rounds in ((frozen, 1), (freezing, sizes.n_rounds)):
+        for name, seconds in shortest_seconds(turns, n_rounds, n_threads).items():
+            yield Figure(name, seconds, "s")
+
+
+def _measure_transform(sizes: Sizes, n_threads: int) -> Iterator[Figure]:
+    """Peak memory of transforming few and many epochs, input and output aside."""
+    for size, n_epochs in zip(("few", "many"), sizes.n_transform, strict=True):
+        growth, n_output = in_fresh_process(_transform_growth, n_epochs, sizes.transform, n_threads)
+        yield Figure(f"transform memory, {size} ({n_epochs})", (growth - n_output) / MIB, "MiB")
 
 
 def _turns(sizes: Sizes) -> dict[str, Callable[[], object]]:
@@ -62,28 +107,15 @@ def _turns(sizes: Sizes) -> dict[str, Callable[[], object]]:
         for name, (x, settings) in ours.items()
     }
     turns["features, BrainRVQ"] = partial(BrainRVQFeaturizer(ch_names=names, device="cpu").fit(volts).transform, volts)
-    turns |= {
-        "frozen fit, 1 training epoch": partial(_fit, volts, 1),
-        "frozen fit, 20 training epochs": partial(_fit, volts, 20),
-    }
-    return turns | {f"fine-tuning, {n}": partial(_fit, volts, n, 0) for n in (_FEW, _MANY)}
+    for n, title in {1: "1 training epoch", 20: "20 training epochs"}.items():
+        turns[f"frozen fit, {title}"] = partial(_fit, volts, validation_fraction=None, max_epochs=n)
+    for n in (_FEW, _MANY):
+        turns[f"fine-tuning, {n}"] = partial(_fit, volts, validation_fraction=None, max_epochs=n, unfreeze_epoch=0)
+    return turns
 
 
-def measure_settings(sizes: Sizes, n_threads: int) -> Iterator[Figure]:
-    """Measure the seconds of every setting, all on the same epochs.
-
-    Parameters
-    ----------
-    sizes : Sizes
-        Epochs, channels and samples at 200 Hz, and rounds.
-    n_threads : int
-        Of torch.
-
-    Yields
-    ------
-    figure : Figure
-        One for `REFERENCE` and one for each of `SETTINGS`.
-    """
+def _measure_settings(sizes: Sizes, n_threads: int) -> Iterator[Figure]:
+    """Seconds of every setting, all on the same epochs."""
     seconds = shortest_seconds(_turns(sizes), sizes.n_rounds, n_threads)
     few, many = (seconds.pop(f"fine-tuning, {n}") for n in (_FEW, _MANY))
     seconds["fine-tuning, one training epoch"] = (many - few) / (_MANY - _FEW)
@@ -91,4 +123,9 @@ def measure_settings(sizes: Sizes, n_threads: int) -> Iterator[Figure]:
         yield Figure(name, each, "s")
 
 
-PARTS: dict[str, Callable[[Sizes, int], Iterator[Figure]]] = {"settings": measure_settings}
+PARTS: dict[str, Callable[[Sizes, int], Iterator[Figure]]] = {
+    "featurizer": _measure_featurizer,
+    "fit": _measure_fit,
+    "transform": _measure_transform,
+    "settings": _measure_settings,
+}

@@ -1,9 +1,8 @@
 """Folds whose test part stays shut until the selection is closed."""
 
-import json
 from collections.abc import Mapping
-from hashlib import sha256
 
+from mne_specmoe.benchmark.records import json_hash
 from mne_specmoe.benchmark.splits import FoldIndices, Split
 from mne_specmoe.benchmark.task_data import TaskData
 
@@ -67,7 +66,7 @@ class Fold:
         Raises
         ------
         ValueError
-            If the choice is empty, or if the selection was closed before.
+            If the choice is empty or has a number that is not finite, or if the selection was closed before.
         TypeError
             If JSON cannot hold the choice.
         """
@@ -75,8 +74,7 @@ class Fold:
             raise ValueError(f"The selection of {self.name!r} is closed already; make new folds for another run.")
         if not choice:
             raise ValueError("choice is empty; state what was selected, such as the estimator's parameters and seed.")
-        stated = json.dumps([self.name, dict(choice)], sort_keys=True)
-        self._token = sha256(stated.encode()).hexdigest()
+        self._token = json_hash([self.name, dict(choice)])
         return self._token
 
     def test(self, token: str) -> TaskData:

@@ -3,7 +3,7 @@
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,6 +20,11 @@ class Figure(NamedTuple):
     name: str
     value: float
     unit: str
+
+
+def values_by_name(figures: Iterable[Figure]) -> dict[str, float]:
+    """Name → value, whatever the size that stands in parentheses behind some names."""
+    return {re.sub(r" \(\d+\)$", "", figure.name): figure.value for figure in figures}
 
 
 def shortest_seconds(tasks: Mapping[str, Callable[[], object]], n_rounds: int, n_threads: int) -> dict[str, float]:

@@ -42,6 +42,26 @@ def cells_of(plan: Plan, task: str, estimator: str) -> list[Cell]:
     return [Cell(task, estimator, fold, seed) for fold in range(n_folds) for seed in range(n_seeds)]
 
 
+def controls_of(plan: Plan, name: str, control: str) -> list[str]:
+    """List the controls of one kind, such as ``"random"``, that an estimator has.
+
+    Parameters
+    ----------
+    plan : Plan
+        What is run.
+    name : str
+        Of the estimator, in the plan.
+    control : str
+        Kind of control.
+
+    Returns
+    -------
+    names : list of str
+    """
+    entries = plan["estimators"].items()
+    return [other for other, entry in entries if entry["control_of"] == name and entry["control"] == control]
+
+
 def all_cells(plan: Plan) -> list[Cell]:
     """List all cells: first folds and seeds first, so that a run that is not finished has something of everything."""
     cells = [cell for task in plan["tasks"] for name in plan["estimators"] for cell in cells_of(plan, task, name)]

@@ -11,7 +11,7 @@ import numpy as np
 from mne_specmoe._validation import listed
 from mne_specmoe.benchmark.entries import ROLES
 from mne_specmoe.benchmark.intervals import Interval, bootstrap
-from mne_specmoe.benchmark.plan import Plan, all_cells, cells_of
+from mne_specmoe.benchmark.plan import Plan, all_cells, cells_of, controls_of
 from mne_specmoe.benchmark.records import Cell, Key, Record, cell_of, subject_means
 from mne_specmoe.benchmark.results import ResultsFile
 from mne_specmoe.benchmark.scoring import CLASSIFICATION_METRICS, REGRESSION_METRICS, pooled_confusion
@@ -597,10 +597,7 @@ def _control(
     plan: Plan, rows: Mapping[str, Row], scores: Mapping[str, Scores | None], name: str, control: str
 ) -> Scores | None:
     """Scores of an estimator's control; of several the strongest, if all have scores."""
-    entries = plan["estimators"]
-    found = [
-        scores[other] for other in rows if entries[other]["control_of"] == name and entries[other]["control"] == control
-    ]
+    found = [scores[other] for other in controls_of(plan, name, control) if other in rows]
     if not found or not all(found):
         return None
     return max(found, key=lambda part: np.mean(list(part.values())))

@@ -20,8 +20,9 @@ from typing import NamedTuple
 
 import torch
 
+from mne_specmoe._validation import UntrainedWarning
 from mne_specmoe.benchmark import brainrvq_parts, estimator_parts, peer_speed, speed_parts
-from mne_specmoe.benchmark.gauges import MIB, Figure
+from mne_specmoe.benchmark.gauges import MIB, Figure, values_by_name
 from mne_specmoe.benchmark.sizes import FULL, QUICK, Sizes
 
 DEFAULT_PARTS = (*speed_parts.PARTS, *estimator_parts.PARTS, *brainrvq_parts.PARTS)
@@ -133,7 +134,7 @@ def compare(figures: Sequence[Figure], *, judge: bool = True) -> list[Ratio]:
     -------
     ratios : list of Ratio
     """
-    values = {re.sub(r" \(\d+\)$", "", figure.name): figure.value for figure in figures}
+    values = values_by_name(figures)
     of_peers = (_times(name, name, reference, None) for name, reference in peer_speed.comparisons(values))
     ratios = []
     for name, first, second, function, unit, sign, goal in (*_COMPARISONS, *of_peers):
@@ -177,6 +178,7 @@ def measure(
     try:
         found = []
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UntrainedWarning)
             for part in parts:
                 if progress is not None:
                     progress(f"measuring: {part}")

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mne_specmoe.benchmark.document import Bullets, Document, Heading, Paragraph, Part, Table, to_markdown
+from mne_specmoe.benchmark.gauges import Figure, values_by_name
 from mne_specmoe.benchmark.peer_speed import REFERENCE, TASKS, figure_name
 from mne_specmoe.signal.canonical import SFREQ
 
@@ -34,7 +35,7 @@ def page(report: Mapping[str, object]) -> str:
     ValueError
         If the report has nothing on the peers.
     """
-    values = {figure["name"]: figure["value"] for figure in report["figures"]}
+    values = values_by_name(Figure(**each) for each in report["figures"])
     titles, left_out = _titles(values), report.get("left_out", [])
     if not titles and not left_out:
         raise ValueError(

@@ -1,16 +1,13 @@
-"""What `mne_specmoe.benchmark.speed` measures of SpecMoE, and of the data path."""
+"""What `mne_specmoe.benchmark.speed` measures of SpecMoE's experts, and of the data path."""
 
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from mne_specmoe._validation import UntrainedWarning
 from mne_specmoe.benchmark.flops import count_flops
 from mne_specmoe.benchmark.gauges import MIB, Figure, PeakMemory, in_fresh_process, shortest_seconds
 from mne_specmoe.benchmark.plain import plain_expert, plain_mask
@@ -20,7 +17,6 @@ from mne_specmoe.data.build import build_corpus
 from mne_specmoe.data.corpus import Corpus
 from mne_specmoe.data.sources import ArrayRecording
 from mne_specmoe.data.synthetic import make_eeg
-from mne_specmoe.estimators.specmoe import SpecMoEClassifier, SpecMoEFeaturizer
 from mne_specmoe.models.interface import Batch
 from mne_specmoe.models.specmoe.masking import GaussianStftMask
 from mne_specmoe.models.specmoe.network import LAYOUTS, SpecHiNet
@@ -74,28 +70,6 @@ def _expert_growth(variant: str, task: str, shape: tuple[int, int], n_threads: i
     return peak.growth()
 
 
-def _transform_growth(n_epochs: int, shape: tuple[int, int], n_threads: int) -> tuple[int, int]:
-    """Peak memory of a transform above that of the process that holds its input, and the output's size."""
-    torch.set_num_threads(n_threads)
-    volts = _many_epochs(n_epochs, *shape)
-    featurizer = _quiet(SpecMoEFeaturizer, random_state=0).fit(volts[:2])
-    peak = PeakMemory()
-    features = featurizer.transform(volts)
-    return peak.growth(), features.nbytes
-
-
-def _many_epochs(n_epochs: int, n_channels: int, n_times: int) -> np.ndarray:
-    """Epochs in volts, few of them drawn and the rest repeated."""
-    drawn = make_eeg(min(n_epochs, 20), n_channels, n_times, random_state=0)
-    return np.resize(drawn, (n_epochs, n_channels, n_times))
-
-
-def _quiet(estimator: type, **parameters: object) -> SpecMoEFeaturizer | SpecMoEClassifier:
-    """An estimator with random experts, which is what is wanted here."""
-    warnings.simplefilter("ignore", UntrainedWarning)
-    return estimator(weights=None, device="cpu", **parameters)
-
-
 def _measure_expert(sizes: Sizes, n_threads: int) -> Iterator[Figure]:
     """Seconds per forward pass and training step of every variant."""
     x = _segments(2, *sizes.expert)
@@ -112,44 +86,6 @@ def _measure_memory(sizes: Sizes, n_threads: int) -> Iterator[Figure]:
         for variant in VARIANTS:
             growth = in_fresh_process(_expert_growth, variant, task, sizes.expert, n_threads)
             yield Figure(f"{task} memory, {variant}", growth / MIB, "MiB")
-
-
-def _measure_featurizer(sizes: Sizes, n_threads: int) -> Iterator[Figure]:
-    """Windows per second through three random experts of the featurizer."""
-    turns = {}
-    for n_channels, n_times in sizes.windows:
-        volts = _many_epochs(sizes.n_windows, n_channels, n_times)
-        featurizer = _quiet(SpecMoEFeaturizer, random_state=0).fit(volts)
-        name = f"featurizer, {n_channels} × {n_times}"
-        turns[name] = lambda f=featurizer, x=volts: f.transform(x)
-    for name, seconds in shortest_seconds(turns, sizes.n_rounds, n_threads).items():
-        yield Figure(name, sizes.n_windows / seconds, "windows/s")
-
-
-def _fit(volts: np.ndarray, **parameters: object) -> None:
-    """Train a classifier on labels that mean nothing."""
-    y = np.arange(len(volts)) % 2
-    _quiet(SpecMoEClassifier, random_state=0, patience=None, **parameters).fit(volts, y)
-
-
-def _measure_fit(sizes: Sizes, n_threads: int) -> Iterator[Figure]:
-    """Seconds per fit: many training epochs against few, and frozen experts against training ones."""
-    volts, few = _many_epochs(*sizes.fit), _many_epochs(*sizes.unfrozen)
-    frozen = {f"fit frozen, max_epochs={n}": lambda n=n: _fit(volts, max_epochs=n) for n in (2, 50)}
-    freezing = {
-        f"fit {name}, small": lambda u=unfreeze: _fit(few, max_epochs=5, unfreeze_epoch=u)
-        for name, unfreeze in {"frozen": None, "unfrozen": 0}.items()
-    }
-    for turns, n_rounds in ((frozen, 1), (freezing, sizes.n_rounds)):
-        for name, seconds in shortest_seconds(turns, n_rounds, n_threads).items():
-            yield Figure(name, seconds, "s")
-
-
-def _measure_transform(sizes: Sizes, n_threads: int) -> Iterator[Figure]:
-    """Peak memory of transforming few and many epochs, input and output aside."""
-    for size, n_epochs in zip(("few", "many"), sizes.n_transform, strict=True):
-        growth, n_output = in_fresh_process(_transform_growth, n_epochs, sizes.transform, n_threads)
-        yield Figure(f"transform memory, {size} ({n_epochs})", (growth - n_output) / MIB, "MiB")
 
 
 def _measure_mask(sizes: Sizes, n_threads: int) -> Iterator[Figure]:
@@ -263,9 +199,6 @@ def _measure_loader(sizes: Sizes, n_threads: int) -> Iterator[Figure]:
 PARTS: dict[str, Callable[[Sizes, int], Iterator[Figure]]] = {
     "expert": _measure_expert,
     "memory": _measure_memory,
-    "featurizer": _measure_featurizer,
-    "fit": _measure_fit,
-    "transform": _measure_transform,
     "mask": _measure_mask,
     "pretraining": _measure_pretraining,
     "loader": _measure_loader,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mne_specmoe.benchmark import brainrvq_parts, gauges, speed, speed_parts
+from mne_specmoe.benchmark import brainrvq_parts, estimator_parts, gauges, speed, speed_parts
 from mne_specmoe.benchmark.plain import plain_expert
 from mne_specmoe.models.specmoe.network import LAYOUTS, AttentionBlock, SpecHiNet
 from mne_specmoe.nn.layers import ConvNormAct, PhaseConvTranspose1d
@@ -102,7 +102,7 @@ def in_this_process(function, *args):
 
 def test_reports_every_part_as_table_and_json(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(speed, "QUICK", TINY)
-    for parts in (speed_parts, brainrvq_parts):
+    for parts in (speed_parts, estimator_parts, brainrvq_parts):
         monkeypatch.setattr(parts, "in_fresh_process", in_this_process)
     speed.main(["--quick", "--json", str(tmp_path / "report.json")])
     report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
