@@ -14,15 +14,8 @@ from quote_speed import Speed
 
 from mne_specmoe.benchmark.plan import all_cells, controls_of
 from mne_specmoe.benchmark.report import verdict_sentence, write_report
-from mne_specmoe.benchmark.report_tables import (
-    Comparison,
-    Results,
-    TaskNumbers,
-    n_of,
-    progress,
-    read_results,
-    task_numbers,
-)
+from mne_specmoe.benchmark.report_rows import Results, n_of, progress, read_results
+from mne_specmoe.benchmark.report_tables import Comparison, TaskNumbers, task_numbers
 from mne_specmoe.benchmark.report_words import GAP, difference_text, metric_name
 from mne_specmoe.benchmark.speed_page import page as speed_page
 from mne_specmoe.benchmark.statistics import paired_difference

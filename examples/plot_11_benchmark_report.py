@@ -27,7 +27,8 @@ import numpy as np
 from mne_specmoe import make_epochs
 from mne_specmoe.benchmark.choice import all_entries, choose_entries, choose_tasks
 from mne_specmoe.benchmark.report import write_report
-from mne_specmoe.benchmark.report_tables import read_results, task_numbers
+from mne_specmoe.benchmark.report_rows import read_results
+from mne_specmoe.benchmark.report_tables import task_numbers
 from mne_specmoe.benchmark.run import run
 
 mne.set_log_level("ERROR")

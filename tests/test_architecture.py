@@ -79,7 +79,7 @@ LAYERS = (
     ("benchmark.networks", "benchmark.features", "benchmark.classical", "benchmark.frozen", "benchmark.loaded"),
     ("benchmark.specialists", "benchmark.frozen_peers", "benchmark.hub_weights"),
     ("benchmark.peers", "benchmark.ours"),
-    ("benchmark.peer_speed",),
+    ("benchmark.peer_speed", "benchmark.report_rows"),
     ("benchmark.run", "benchmark.gates", "benchmark.codes", "benchmark.report_tables", "benchmark.report_figures"),
     ("benchmark.report_words",),
     ("benchmark.report_task",),

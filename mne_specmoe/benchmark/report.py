@@ -20,20 +20,17 @@ from mne_specmoe.benchmark.document import (
 from mne_specmoe.benchmark.plan import all_cells, cells_of
 from mne_specmoe.benchmark.records import cell_of
 from mne_specmoe.benchmark.report_figures import Point, compute_figure, rank_figure, subjects_figure
-from mne_specmoe.benchmark.report_tables import (
+from mne_specmoe.benchmark.report_rows import (
     UNKNOWN,
-    Comparison,
     Progress,
     Results,
-    TaskNumbers,
     n_of,
     progress,
-    rank,
     read_results,
-    task_numbers,
     titles_of,
     versions_of,
 )
+from mne_specmoe.benchmark.report_tables import Comparison, TaskNumbers, rank, task_numbers
 from mne_specmoe.benchmark.report_task import task_section
 from mne_specmoe.benchmark.report_verdicts import controls_section, gates_section
 from mne_specmoe.benchmark.report_words import (

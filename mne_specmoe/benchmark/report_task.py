@@ -1,7 +1,8 @@
 """The section of a report about one task: scores, comparisons, costs."""
 
 from mne_specmoe.benchmark.document import Bullets, Heading, Paragraph, Part, Table
-from mne_specmoe.benchmark.report_tables import Comparison, Row, TaskNumbers, metrics_of, n_of, over_chance
+from mne_specmoe.benchmark.report_rows import Row, metrics_of, n_of
+from mne_specmoe.benchmark.report_tables import Comparison, TaskNumbers, over_chance
 from mne_specmoe.benchmark.report_words import (
     DASH,
     MAYBE_SEEN,

@@ -3,15 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from mne_specmoe.benchmark.document import Heading, Paragraph, Part, Table
-from mne_specmoe.benchmark.report_tables import (
-    Comparison,
-    Row,
-    TaskNumbers,
-    against_chance,
-    mean_over_subjects,
-    n_of,
-    over_chance,
-)
+from mne_specmoe.benchmark.report_rows import Row, n_of
+from mne_specmoe.benchmark.report_tables import Comparison, TaskNumbers, against_chance, mean_over_subjects, over_chance
 from mne_specmoe.benchmark.report_task import main_score, of_what
 from mne_specmoe.benchmark.report_words import (
     CONTROL_NAMES,

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from mne_specmoe.benchmark.document import Table
 from mne_specmoe.benchmark.entries import ROLES
-from mne_specmoe.benchmark.report_tables import Comparison, Results, Row, TaskNumbers
+from mne_specmoe.benchmark.report_rows import Results, Row
+from mne_specmoe.benchmark.report_tables import Comparison, TaskNumbers
 from mne_specmoe.benchmark.statistics import Difference, Verdict
 
 SEEN, MAYBE_SEEN, SEEN_OTHERS = "⚠", "⚠?", "(⚠)"

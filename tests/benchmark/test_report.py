@@ -21,7 +21,8 @@ from mne_specmoe.benchmark.document import (
     to_markdown,
 )
 from mne_specmoe.benchmark.report import make_report, verdict_sentence, write_report
-from mne_specmoe.benchmark.report_tables import read_results, task_numbers
+from mne_specmoe.benchmark.report_rows import read_results
+from mne_specmoe.benchmark.report_tables import task_numbers
 from mne_specmoe.benchmark.results import ResultsFile
 
 VOID = {"meta", "img", "br", "hr", "link"}

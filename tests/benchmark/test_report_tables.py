@@ -5,17 +5,8 @@ import pytest
 from made_up_results import done, estimator, failed, make_plan, scores_of, write
 
 from mne_specmoe.benchmark.plan import cells_of
-from mne_specmoe.benchmark.report_tables import (
-    Difference,
-    against_chance,
-    metrics_of,
-    over_chance,
-    progress,
-    rank,
-    read_results,
-    task_numbers,
-    versions_of,
-)
+from mne_specmoe.benchmark.report_rows import metrics_of, progress, read_results, versions_of
+from mne_specmoe.benchmark.report_tables import Difference, against_chance, over_chance, rank, task_numbers
 from mne_specmoe.benchmark.results import ResultsFile
 from mne_specmoe.benchmark.scoring import pooled_confusion
 from mne_specmoe.benchmark.statistics import holm, paired_difference

@@ -9,7 +9,8 @@ from tiny_tasks import noise_data
 
 from mne_specmoe.benchmark.entries import Entry, fit_best
 from mne_specmoe.benchmark.ours import Permuted
-from mne_specmoe.benchmark.report_tables import read_results, task_numbers
+from mne_specmoe.benchmark.report_rows import read_results
+from mne_specmoe.benchmark.report_tables import task_numbers
 from mne_specmoe.benchmark.run import run
 from mne_specmoe.benchmark.splits import by_subject
 from mne_specmoe.benchmark.tasks import TASKS
