@@ -502,7 +502,7 @@ def _array_blocks(X: object) -> list[np.ndarray | torch.Tensor]:
     """Arrays (n, n_channels, n_times) that hold the numbers of `X`, without copying them."""
     if isinstance(X, mne.io.BaseRaw | mne.Evoked):
         raise TypeError(
-            f"X is a {type(X).__name__}, which holds no epochs; cut it first, e.g. with "
+            f"X is of type {type(X).__name__}, which holds no epochs; cut it first, e.g. with "
             "mne.make_fixed_length_epochs or mne.Epochs."
         )
     if _is_list(X) and not len(X):

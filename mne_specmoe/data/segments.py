@@ -188,7 +188,7 @@ def cut_segments(raw: mne.io.BaseRaw, settings: SegmentSettings) -> Segments:
     amplitude_uv = float(f"{np.median(uv.std(axis=1)):.3g}")
     slots = np.flatnonzero([verdict is None for verdict in verdicts])
     if not len(slots):
-        return Segments(dropped, _why_none(dropped, amplitude_uv), amplitude_uv)
+        return Segments(dropped, _why_none(dropped, amplitude_uv, settings.reject_uv), amplitude_uv)
     values, scale_uv = _quantise(uv, slots, settings.n_times)
     return Segments(
         dropped=dropped,
@@ -350,12 +350,12 @@ def _flaw(uv: np.ndarray, reject_uv: float | None) -> str | None:
     return None
 
 
-def _why_none(dropped: Mapping[str, int], amplitude_uv: float) -> str:
+def _why_none(dropped: Mapping[str, int], amplitude_uv: float, reject_uv: float | None) -> str:
     """The reason of a recording without segments."""
     reason = f"All segments were dropped ({', '.join(sorted(dropped))})."
-    if is_plausible(amplitude_uv):
-        return reason
-    return f"{reason} The amplitude is implausible for EEG ({amplitude_uv:.2g} µV): is the unit right?"
+    if not is_plausible(amplitude_uv):
+        return f"{reason} The amplitude is implausible for EEG ({amplitude_uv:.2g} µV): is the unit right?"
+    return f"{reason} Those of high amplitude reach reject_uv={reject_uv:g}." if "amplitude" in dropped else reason
 
 
 def is_plausible(amplitude_uv: float) -> bool:

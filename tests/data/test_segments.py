@@ -133,6 +133,11 @@ def test_a_recording_with_a_dead_channel_is_rejected(value, reason):
     assert segments.values is None
 
 
+def test_the_limit_that_all_segments_reach_is_named():
+    expected = "All segments were dropped (amplitude). Those of high amplitude reach reject_uv=20."
+    assert cut(noise(), reject_uv=20.0).why_none == expected
+
+
 def test_a_wrong_unit_is_pointed_out():
     why = cut(noise(amplitude_uv=0.02, seed=1)).why_none
     assert why.startswith("All segments were dropped (flat). The amplitude is implausible for EEG (0.018 µV)")
