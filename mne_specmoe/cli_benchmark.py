@@ -23,6 +23,8 @@ def add_benchmark(verbs, make_verb: Callable[..., argparse.ArgumentParser]) -> N
     report = make_verb(verbs, "report", _report, "report on a results file, as Markdown and as one HTML page")
     report.add_argument("results", type=Path, metavar="RESULTS", help="a .jsonl of benchmark run, finished or not")
     report.add_argument("--out", type=Path, required=True, metavar="NAME", help="path of the report without suffix")
+    text = "whom weights saw, where their file does not say: NAME=none, NAME=TASK:SUBJECT,SUBJECT or NAME=TASK:all"
+    report.add_argument("--pretrained-on", nargs="+", default=[], metavar="NAME=WHOM", help=text)
     listing = make_verb(verbs, "list", _list, "say which tasks and estimators there are")
     listing.add_argument("--data-root", type=Path, metavar="DIR", help="also say which tasks have their data there")
     _add_weights(listing)
@@ -119,8 +121,10 @@ def _weights(pairs: Sequence[str]) -> Mapping[str, str]:
 
 def _report(arguments: argparse.Namespace) -> int:
     from mne_specmoe.benchmark.report import write_report
+    from mne_specmoe.benchmark.stated import read_statement
 
-    for path in write_report(arguments.results, arguments.out):
+    statement = read_statement(arguments.pretrained_on)
+    for path in write_report(arguments.results, arguments.out, pretrained_on=statement):
         print(path)
     return 0
 

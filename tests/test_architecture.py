@@ -50,6 +50,7 @@ LAYERS = (
         "benchmark.brainrvq_parts",
         "benchmark.estimator_parts",
         "benchmark.rebuilding",
+        "benchmark.stated",
         "benchmark.probe",
     ),
     ("benchmark.tasks", "benchmark.recipes.recipe"),

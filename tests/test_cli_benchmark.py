@@ -57,6 +57,17 @@ def test_mistakes_are_answered_in_one_line(root, capsys, change, message):
     assert not (root / "r.jsonl").exists()
 
 
+def test_whom_weights_saw_can_be_stated_for_a_report(root, capsys):
+    assert main(arguments(root, "--weights", "mine=starter", estimators=["bandpower-lr", "mine-ridge"])) == 0
+    report = ["benchmark", "report", str(root / "r.jsonl"), "--out", str(root / "report"), "--pretrained-on"]
+    assert main([*report, "mine=eegmat:Subject05"]) == 0
+    assert "Whom the weights mine were pretrained on was stated" in (root / "report.md").read_text()
+    capsys.readouterr()
+    for mistake in ("mine", "yours=none", "mine=eegmat:Subject5"):
+        assert main([*report, mistake]) == 1
+        assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
 def test_a_root_that_is_not_there(root, capsys):
     wrong = arguments(root)
     wrong[wrong.index("--data-root") + 1] = str(root / "nowhere")

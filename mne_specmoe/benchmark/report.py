@@ -49,6 +49,7 @@ from mne_specmoe.benchmark.report_words import (
     text_or_dash,
     verdict_sign,
 )
+from mne_specmoe.benchmark.stated import Statement, weights_of
 
 _BUDGET = {
     "n_looks": "looks at validation data (candidate settings, or checkpoints of a network), at most",
@@ -59,11 +60,18 @@ _BUDGET = {
     "n_unfrozen": "passes over the training windows in which pretrained weights train too, where they are fine-tuned",
     "max_channels": "channels of a window, drawn anew for every step, on which experts are fine-tuned",
 }
+_HOW_TO_STATE = (
+    "Unknown: the file of the weights does not say whose recordings they were pretrained on, so the third gate stays "
+    "open. Who knows can state it, by mne-specmoe benchmark report with --pretrained-on NAME=none or "
+    "NAME=TASK:SUBJECT,SUBJECT, where NAME is that of the weights, such as mine of mine-ridge."
+)
 _SUFFIXES = (".md", ".html")
 _MOST_MISSING = 200  # rows of a table
 
 
-def write_report(results: str | os.PathLike, out: str | os.PathLike) -> list[Path]:
+def write_report(
+    results: str | os.PathLike, out: str | os.PathLike, *, pretrained_on: Statement | None = None
+) -> list[Path]:
     """Write the report of a results file, finished or not.
 
     Parameters
@@ -73,6 +81,10 @@ def write_report(results: str | os.PathLike, out: str | os.PathLike) -> list[Pat
     out : path-like
         Name of the report without suffix; ``.md`` and ``.html`` are left away. In a folder that is there, the report
         is called ``report``. Folders that are missing are made, and older reports of the name are replaced.
+    pretrained_on : mapping of str to mapping | None
+        Whom weights were pretrained on, where their files do not say: name of weights → task → subjects, or
+        ``("all",)``. ``{"mine": {}}`` states that those named "mine" saw nobody. Nothing checks it, and the report says
+        so.
 
     Returns
     -------
@@ -82,7 +94,8 @@ def write_report(results: str | os.PathLike, out: str | os.PathLike) -> list[Pat
     Raises
     ------
     ValueError
-        If the file is no results file of a benchmark, or is damaged.
+        If the file is no results file of a benchmark, or is damaged; or if `pretrained_on` names weights, tasks or
+        subjects that it does not have.
     OSError
         If the file cannot be read, or the report not be written.
 
@@ -90,7 +103,7 @@ def write_report(results: str | os.PathLike, out: str | os.PathLike) -> list[Pat
     --------
     >>> write_report("results.jsonl", "docs/benchmark/report")  # doctest: +SKIP
     """
-    document = make_report(read_results(results))
+    document = make_report(read_results(results, pretrained_on))
     base = _base(out)
     base.parent.mkdir(parents=True, exist_ok=True)
     figures = base.with_name(f"{base.name}_figures")
@@ -301,7 +314,7 @@ def verdict_sentence(results: Results, tasks: Sequence[TaskNumbers]) -> str:
     if found:
         who = [f"{titles[task]} ({_named(names, estimators)})" for task, names in found.items()]
         text += f": {', '.join(who)}"
-    return f"{so_far}{text}.{_open_questions(asked, titles)}"
+    return f"{so_far}{text}.{_open_questions(asked, titles)}{_stated(results)}"
 
 
 def _helped(numbers: TaskNumbers) -> dict[str, bool]:
@@ -328,6 +341,14 @@ def _open_questions(asked: Sequence[TaskNumbers], titles: dict[str, str]) -> str
         f" On {' and '.join(open_)} the question stays open for some weights: they fail no gate, but not all gates "
         "could be evaluated, which never counts as passed."
     )
+
+
+def _stated(results: Results) -> str:
+    """Of which weights the third gate rests on a statement."""
+    names = list(dict.fromkeys(weights_of(name) for name in results.stated))
+    if not names:
+        return ""
+    return f" Whom the weights {', '.join(names)} were pretrained on was stated for this report, and not checked."
 
 
 def _figures(book: Book) -> list[Part]:
@@ -450,14 +471,21 @@ def _overlaps(book: Book, numbers: Sequence[TaskNumbers]) -> list[Part]:
         if not lines and entry.get("weights_hash") is None:
             continue
         digest = (entry.get("weights_hash") or DASH)[:12]
-        rows += [[book.label(each, name), digest, book.titles[each.name], _who(book, each, name)] for each, _ in lines]
+        stated = " (stated, not checked)" if name in book.results.stated else ""
+        rows += [
+            [book.label(each, name), digest, book.titles[each.name], _who(book, each, name) + stated]
+            for each, _ in lines
+        ]
         if not lines:
-            rows.append([book.estimators[name], digest, "all", "none of the subjects"])
+            rows.append([book.estimators[name], digest, "all", f"none of the subjects{stated}"])
     if not rows:
         return [*parts, Paragraph("No estimator of this run begins with weights.")]
     columns = ("estimator", "weights (SHA-256)", "task", "seen in pretraining")
     caption = "Overlap of pretraining and evaluation: estimators that begin with weights, and tasks with overlap."
-    return [*parts, marked_table(caption, columns, [("", rows)])]
+    parts.append(marked_table(caption, columns, [("", rows)]))
+    if any(row[-1] == UNKNOWN for row in rows):
+        parts.append(Paragraph(_HOW_TO_STATE))
+    return parts
 
 
 def _who(book: Book, numbers: TaskNumbers, name: str) -> str:

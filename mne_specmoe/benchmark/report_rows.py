@@ -14,6 +14,7 @@ from mne_specmoe.benchmark.plan import Plan, all_cells, cells_of
 from mne_specmoe.benchmark.records import Cell, Key, Record, cell_of, subject_means
 from mne_specmoe.benchmark.results import ResultsFile
 from mne_specmoe.benchmark.scoring import CLASSIFICATION_METRICS, REGRESSION_METRICS, pooled_confusion
+from mne_specmoe.benchmark.stated import Statement, stated_subjects
 from mne_specmoe.benchmark.statistics import Scores
 
 UNKNOWN = "unknown"  # in the plan, in the place of subjects that weights were pretrained on
@@ -36,11 +37,14 @@ class Results:
         Its first line.
     records : mapping
         `Cell.key` → record.
+    stated : mapping
+        Estimator → task → subjects that its weights were pretrained on, where whoever reads the file stated it.
     """
 
     path: Path
     header: Mapping[str, object] = field(repr=False)
     records: Mapping[Key, Record] = field(repr=False)
+    stated: Mapping[str, Mapping[str, frozenset[str]]] = field(default_factory=dict, repr=False)
 
     @property
     def plan(self) -> Plan:
@@ -161,13 +165,16 @@ class Row:
         return self.folds.get(metric, self.cells.get(metric))
 
 
-def read_results(path: str | os.PathLike) -> Results:
+def read_results(path: str | os.PathLike, pretrained_on: Statement | None = None) -> Results:
     """Read a results file, finished or not.
 
     Parameters
     ----------
     path : path-like
         The file.
+    pretrained_on : mapping of str to mapping | None
+        Whom weights were pretrained on, where their files do not say: name of weights → task → subjects, or
+        ``("all",)``. ``{"mine": {}}`` states that those named "mine" saw nobody. Nothing checks it, and reports say so.
 
     Returns
     -------
@@ -176,7 +183,8 @@ def read_results(path: str | os.PathLike) -> Results:
     Raises
     ------
     ValueError
-        If it is no results file, is damaged, or was not written by a run of the benchmark.
+        If it is no results file, is damaged, or was not written by a run of the benchmark; or if `pretrained_on` names
+        weights, tasks or subjects that it does not have.
     OSError
         If it cannot be read.
     """
@@ -186,7 +194,8 @@ def read_results(path: str | os.PathLike) -> Results:
     planned = {cell.key for cell in all_cells(header["plan"])}
     if foreign := [str(cell_of(record)) for record in records if cell_of(record).key not in planned]:
         raise ValueError(f"{file.path} has records of cells that its plan does not hold: {listed(foreign, at_most=3)}.")
-    return Results(file.path, header, {cell_of(record).key: record for record in records})
+    stated = stated_subjects(pretrained_on, header["plan"], _scored(header["plan"], records)) if pretrained_on else {}
+    return Results(file.path, header, {cell_of(record).key: record for record in records}, stated)
 
 
 def n_of(n: int, noun: str) -> str:
@@ -297,6 +306,14 @@ def _check_plan(path: Path, plan: object) -> None:
         )
 
 
+def _scored(plan: Plan, records: Iterable[Record]) -> dict[str, set[str]]:
+    """Task → subjects that have a score."""
+    found = {task: set() for task in plan["tasks"]}
+    for record in records:
+        found[record["task"]] |= {who for scores in (record["scores"] or {}).values() for who in scores}
+    return found
+
+
 def _spreads(parts: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
     """Metric → mean and deviation over those parts that have it."""
     found: dict[str, list[float]] = {}
@@ -335,9 +352,12 @@ def _pooled_subjects(done: Sequence[Record], metric: str) -> dict[str, float]:
 
 
 def _overlap(results: Results, task: str, name: str) -> Overlap:
-    """What plan and records say of it; of two that differ, the worse counts."""
+    """What plan and records say of it, of which the worse counts; a statement adds to it, or replaces "unknown"."""
     planned = results.plan["estimators"][name]["seen"].get(task, ())
     records = results.of(cells_of(results.plan, task, name))
     subjects = {str(who) for part in (planned, *(record["seen"] for record in records)) for who in part} - {UNKNOWN}
     flags = {record["overlap"] for record in records}
-    return Overlap(frozenset(subjects), UNKNOWN in planned or None in flags, True in flags and not subjects)
+    is_unknown, is_unnamed = UNKNOWN in planned or None in flags, True in flags and not subjects
+    if name in results.stated:
+        return Overlap(frozenset(subjects | results.stated[name][task]), False, is_unnamed)
+    return Overlap(frozenset(subjects), is_unknown, is_unnamed)

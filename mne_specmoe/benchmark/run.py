@@ -24,6 +24,7 @@ from mne_specmoe.benchmark.recipes.recipe import Recipe
 from mne_specmoe.benchmark.records import Cell, Circumstances, Record, done_record, failed_record, json_hash
 from mne_specmoe.benchmark.results import ResultsFile
 from mne_specmoe.benchmark.scoring import score
+from mne_specmoe.benchmark.stated import weights_of
 from mne_specmoe.benchmark.tasks import Task
 
 _PACKAGES = ("mne-specmoe", "numpy", "scipy", "scikit-learn", "torch", "mne", "skorch", "braindecode", "pyriemann")
@@ -138,6 +139,11 @@ def run(
     plan = make_plan(loaded, entries, budget, n_seeds) | ({"command": command} if command else {})
     results = ResultsFile(out)
     results.open(plan, {task.name: task.split_hash for task in loaded})
+    if unknown := _of_unknown_origin(plan):
+        tell(
+            f"Nobody knows whom the weights {listed(unknown)} were pretrained on, so their third gate stays open "
+            f"unless the report is told: --pretrained-on {unknown[0]}=none, or {unknown[0]}=TASK:SUBJECT,SUBJECT."
+        )
     for note in results.notes:
         tell(note)
     work = _work(loaded, entries, plan, budget, cache)
@@ -295,6 +301,12 @@ def _about(entry: Entry, loaded: Sequence[LoadedTask], budget: Budget) -> dict[s
         "unsuited": unsuited,
         "seen": seen,
     }
+
+
+def _of_unknown_origin(plan: Plan) -> list[str]:
+    """Names of weights that may have seen anybody."""
+    entries = plan["estimators"].items()
+    return list(dict.fromkeys(weights_of(name) for name, entry in entries if [UNKNOWN] in entry["seen"].values()))
 
 
 def _seen(entry: Entry, task: LoadedTask) -> tuple[str, ...]:

@@ -142,7 +142,10 @@ def test_what_a_test_part_shares_with_pretraining_is_written_beside_its_scores(t
         replace(entry_of("unknown", WithoutProbabilities()), weights_hash="2", training={}),
         entry_of("none", WithoutProbabilities()),
     ]
-    results = run([eegmat], entries, tmp_path, tmp_path / "r.jsonl", controls=False, **SEVERAL_SEEDS)
+    said = []
+    results = run([eegmat], entries, tmp_path, tmp_path / "r.jsonl", controls=False, tell=said.append, **SEVERAL_SEEDS)
+    assert [text for text in said if "Nobody knows whom the weights 'unknown' were" in text] == said
+    assert len(said) == 1
     found = {record["estimator"]: (record["overlap"], record["seen"]) for record in results.records()}
     assert found["none"] == (False, [])
     assert found["unknown"] == (None, [])
