@@ -16,6 +16,9 @@ ROLES = ("pretrained", "classical", "peer", "control", "chance")
 """Kinds of entries: our weights, trained on other recordings; methods without such; networks of others, from their
 initial weights unless their titles say otherwise; a pretrained entry with something taken away; and guesses."""
 
+KINDS = ("ridge", "logistic", "head", "finetuned")
+"""What is made of the same pretrained weights. An entry is named by its weights, a dash, and one of these."""
+
 
 @dataclass(frozen=True)
 class Budget:

@@ -10,6 +10,7 @@ import torch
 
 from mne_specmoe.assembly import describe
 from mne_specmoe.benchmark.entries import (
+    KINDS,
     Entry,
     Selected,
     Setting,
@@ -210,15 +211,15 @@ def entries_of(path: str | Path, name: str, title: str) -> list[Entry]:
     training = describe(path).get("training", {})
     pick = pick_pooled if weights.family == "specmoe" else pick_normed
     head = "gate and head" if weights.family == "specmoe" else "head"
-    kinds = {
-        "ridge": (f"{title}, frozen, ridge", Probe(weights, "ridge", pick), False),
-        "logistic": (f"{title}, frozen, logistic", Probe(weights, "logistic", pick), False),
-        "head": (f"{title}, frozen, {head}", Head(weights), True),
-        "finetuned": (f"{title}, fine-tuned", Head(weights, fine_tunes=True), True),
-    }
+    estimators = (
+        (f"{title}, frozen, ridge", Probe(weights, "ridge", pick), False),
+        (f"{title}, frozen, logistic", Probe(weights, "logistic", pick), False),
+        (f"{title}, frozen, {head}", Head(weights), True),
+        (f"{title}, fine-tuned", Head(weights, fine_tunes=True), True),
+    )
     common = {"training": training, "weights_hash": weights.sha256}
     entries = []
-    for kind, (text, fit, stochastic) in kinds.items():
+    for kind, (text, fit, stochastic) in zip(KINDS, estimators, strict=True):
         unsuited = suits_classification if kind == "logistic" else suits_all
         probe = {"is_probe": kind == "logistic"}
         main = Entry(f"{name}-{kind}", text, "pretrained", fit, stochastic, unsuited, **common, **probe)

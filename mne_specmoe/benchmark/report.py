@@ -17,11 +17,11 @@ from mne_specmoe.benchmark.document import (
     to_html,
     to_markdown,
 )
+from mne_specmoe.benchmark.leakage import UNKNOWN
 from mne_specmoe.benchmark.plan import all_cells, cells_of
 from mne_specmoe.benchmark.records import cell_of
 from mne_specmoe.benchmark.report_figures import Point, compute_figure, rank_figure, subjects_figure
 from mne_specmoe.benchmark.report_rows import (
-    UNKNOWN,
     Progress,
     Results,
     n_of,

@@ -10,6 +10,7 @@ import numpy as np
 
 from mne_specmoe._validation import listed
 from mne_specmoe.benchmark.entries import ROLES
+from mne_specmoe.benchmark.leakage import UNKNOWN
 from mne_specmoe.benchmark.plan import Plan, all_cells, cells_of
 from mne_specmoe.benchmark.records import Cell, Key, Record, cell_of, subject_means
 from mne_specmoe.benchmark.results import ResultsFile
@@ -17,7 +18,6 @@ from mne_specmoe.benchmark.scoring import CLASSIFICATION_METRICS, REGRESSION_MET
 from mne_specmoe.benchmark.stated import Statement, stated_subjects
 from mne_specmoe.benchmark.statistics import Scores
 
-UNKNOWN = "unknown"  # in the plan, in the place of subjects that weights were pretrained on
 SMALLER_IS_BETTER = ("rmse",)
 _OF_CONFUSIONS = ("balanced_accuracy", "cohen_kappa", "weighted_f1")
 _PLAN_FIELDS = ("tasks", "estimators", "n_seeds", "budget")
@@ -310,7 +310,7 @@ def _scored(plan: Plan, records: Iterable[Record]) -> dict[str, set[str]]:
     """Task → subjects that have a score."""
     found = {task: set() for task in plan["tasks"]}
     for record in records:
-        found[record["task"]] |= {who for scores in (record["scores"] or {}).values() for who in scores}
+        found[record["task"]] |= {who for scores in record["scores"].values() for who in scores}
     return found
 
 

@@ -3,14 +3,14 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from mne_specmoe._validation import listed
+from mne_specmoe.benchmark.entries import KINDS
 from mne_specmoe.benchmark.plan import Plan
 
 Statement = Mapping[str, Mapping[str, Collection[str]]]
-"""Name of weights → task or data set → subjects, or `EVERYONE`; what is not named was not pretrained on."""
+"""Name of weights → task or data set → subjects, or `EVERYONE` among them; what is not named was not pretrained on."""
 
-EVERYONE = ("all",)
+EVERYONE = "all"
 _NOBODY = "none"
-_KINDS = ("-ridge", "-logistic", "-head", "-finetuned")  # of estimators that the same weights have
 
 
 def read_statement(texts: Sequence[str]) -> dict[str, dict[str, tuple[str, ...]]]:
@@ -59,7 +59,8 @@ def read_statement(texts: Sequence[str]) -> dict[str, dict[str, tuple[str, ...]]
 def weights_of(estimator: str) -> str:
     """Name of the weights that an estimator begins with: "mine" of "mine-ridge" and "mine-ridge@permuted"."""
     name = estimator.partition("@")[0]
-    return next((name.removesuffix(kind) for kind in _KINDS if name.endswith(kind)), name)
+    weights, dash, kind = name.rpartition("-")
+    return weights if dash and kind in KINDS else name
 
 
 def stated_subjects(
@@ -110,7 +111,7 @@ def _by_task(
             )
         everyone = frozenset().union(*(scored[name] for name in tasks))
         is_complete = any(len(scored[name]) == plan["tasks"][name].get("n_subjects") for name in tasks)
-        named = everyone if tuple(subjects) == EVERYONE else frozenset(subjects)
+        named = everyone if EVERYONE in subjects else frozenset(subjects)
         if is_complete and (strangers := sorted(named - everyone)):
             raise ValueError(
                 f"{key} has no subjects {listed(strangers, at_most=5)}; it has {listed(sorted(everyone), at_most=10)}."

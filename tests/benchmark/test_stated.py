@@ -3,6 +3,7 @@
 import pytest
 from made_up_results import done, make_plan, write
 
+from mne_specmoe.benchmark.ours import entries_of
 from mne_specmoe.benchmark.report import make_report
 from mne_specmoe.benchmark.report_rows import read_results
 from mne_specmoe.benchmark.report_tables import task_numbers
@@ -59,6 +60,12 @@ def test_estimators_are_known_by_their_weights(name):
     assert weights_of(name) == "mine"
 
 
+@pytest.mark.parametrize("weights", ["starter", "brainrvq-starter"])
+def test_all_estimators_of_some_weights_are_known_by_them(weights):
+    entries = entries_of(weights, "my-lab-head", "mine")
+    assert {weights_of(entry.name) for entry in entries} == {"my-lab-head"}
+
+
 def test_without_a_statement_the_third_gate_stays_open(read):
     assert third_gate(read()) is None
     assert "--pretrained-on NAME=none" in words_of(read())
@@ -84,7 +91,7 @@ def test_who_saw_some_is_compared_on_the_others(read):
 
 
 def test_a_data_set_names_all_its_tasks_and_all_means_everybody(read):
-    numbers = task_numbers(read("good=Rest or task data:all"), "rest")
+    numbers = task_numbers(read("good=Rest or task data:all", "good=rest:s00"), "rest")
     assert numbers.left_out == ["good"]
     assert numbers.rows["good"].overlap.subjects == numbers.subjects
 
