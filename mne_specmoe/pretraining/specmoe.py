@@ -32,6 +32,7 @@ def pretrain(
     mask: MaskConfig | None = None,
     spectral_weight: float = 0.02,
     max_channels: int | None = None,
+    max_share: float | None = None,
     augment: bool = False,
     validation: float | Sequence[str] = 0.05,
     n_epochs: float | None = None,
@@ -66,6 +67,10 @@ def pretrain(
         Weight of the loss's spectral term.
     max_channels : int | None
         Train on so many channels of a segment, drawn anew for every batch (channelwise layout). None: all.
+    max_share : float | None
+        Largest share of a pass over the data that one montage may have: of montages with more, every pass draws fewer
+        segments, anew; see `CorpusBatches`. Passes are then shorter, while `n_epochs` counts all segments. None: no
+        limit.
     augment : bool
         Vary the segments from pass to pass, which keeps experts from learning a small corpus by heart; see
         `CorpusBatches`. Validation segments stay as they are.
@@ -123,6 +128,7 @@ def pretrain(
         "mask": asdict(mask),
         "spectral_weight": spectral_weight,
         "max_channels": max_channels,
+        "max_share": max_share,
         "augment": augment,
     }
     return carry_out(
@@ -133,6 +139,7 @@ def pretrain(
         housekeeping=housekeeping,
         resume=resume,
         max_channels=max_channels,
+        max_share=max_share,
         augment=augment,
     )
 
