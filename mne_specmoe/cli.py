@@ -171,7 +171,7 @@ def _add_synthesize(verbs) -> None:
     text = "caps, worn in turn: paper, a montage of MNE, NAME:24 for 24 of its channels at random, NAME:C3,C4 for these"
     add("--montage", nargs="+", default=["paper"], help=text)
     add("--seed", type=int, default=0, help="of everything")
-    add("--person-seconds", type=float, default=300.0, help="EEG of one person")
+    add("--person-seconds", type=float, default=120.0, help="EEG of one person")
     add("--segment-seconds", type=float, default=10.0, help="length of a segment")
     add("--l-freq", type=_number_or_none, default=0.5, help="high-pass in Hz, or none")
     add("--h-freq", type=_number_or_none, default=60.0, help="low-pass in Hz, or none")

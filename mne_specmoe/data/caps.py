@@ -28,7 +28,7 @@ _DEPTHS = (0.68, 0.86)  # radii of dipoles, in head radii: in the brain, 13 to 2
 _EYES = np.array([[-0.033, 0.078, -0.045], [0.033, 0.078, -0.045]])  # m; outside of the spherical brain
 _EYE_SIZE = 0.03  # m: within it, the field grows no more
 _NOSE = np.array([0.0, 0.87, -0.5])
-_DENSE = "biosemi64"  # electrodes all over the scalp
+_DENSE = "biosemi128"  # electrodes all over the scalp
 _MUSCLE_WIDTH = 0.35  # rad: how far a muscle is seen on the scalp
 
 

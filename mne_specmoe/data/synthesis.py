@@ -70,7 +70,7 @@ def synthesize_corpus(
     hours: float,
     montages: str | Sequence[str] = "paper",
     seed: int = 0,
-    person_seconds: float = 300.0,
+    person_seconds: float = 120.0,
     segment_seconds: float = 10.0,
     l_freq: float | None = 0.5,
     h_freq: float | None = 60.0,
@@ -106,7 +106,7 @@ def synthesize_corpus(
         ``"standard_1005:TP9,AF7,AF8,TP10"``: these.
     seed : int, default=0
         Of everything.
-    person_seconds : float, default=300
+    person_seconds : float, default=120
         How much EEG of one person there is, about: all people have whole segments, and equally many.
     segment_seconds : float, default=10
         Length of a segment.
