@@ -133,10 +133,14 @@ def test_the_same_call_again_has_nothing_to_do(corpus, tmp_path):
 
 
 COMMAND = """
-import sys
-from mne_specmoe.data.synthesis import synthesize_corpus
-synthesize_corpus(sys.argv[1], montages=("standard_1005:TP9,AF7,AF8,TP10", "biosemi32:6"), hours=4 * 20 / 3600,
-                  person_seconds=20.0, segment_seconds=5.0, progress=False)
+import sys, time
+from mne_specmoe.data import synthesis
+
+make_raw = synthesis.make_raw
+synthesis.make_raw = lambda *drawn: time.sleep(0.3) or make_raw(*drawn)
+caps = "standard_1005:TP9,AF7,AF8,TP10", "biosemi32:6"
+lengths = {"hours": 4 * 20 / 3600, "person_seconds": 20.0, "segment_seconds": 5.0}
+synthesis.synthesize_corpus(sys.argv[1], montages=caps, **lengths, progress=False)
 """
 
 
