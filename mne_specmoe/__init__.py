@@ -22,6 +22,8 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "data.sliceable": ["as_sklearn"],
         "data.sources": ["ArrayRecording"],
         "data.synthetic": ["make_epochs"],
+        "diagnosis.findings": ["Diagnosis"],
+        "diagnosis.health": ["diagnose"],
         "estimators.brainrvq": ["BrainRVQClassifier", "BrainRVQFeaturizer", "BrainRVQRegressor"],
         "estimators.specmoe": ["SpecMoEClassifier", "SpecMoEFeaturizer", "SpecMoERegressor"],
         "loaders.brainrvq": [
@@ -53,6 +55,6 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "reconstruction": ["band_errors", "reconstruct"],
         "tokenization": ["TokenizedEpochs", "tokenize"],
         "training": ["Housekeeping", "TrainingConfig"],
-        "viz": ["plot_gate", "plot_mask", "plot_reconstruction"],
+        "viz": ["plot_diagnosis", "plot_gate", "plot_mask", "plot_reconstruction"],
     },
 )
