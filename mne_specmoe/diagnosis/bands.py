@@ -35,17 +35,42 @@ def log_relative_power(x: np.ndarray) -> np.ndarray:
         windows of 2 s that overlap by half, or one as long as the epoch). Flat channels are left out; NaN where all
         are flat.
     """
-    n_per_segment = min(_SEGMENT, x.shape[-1])
-    frequencies, density = welch(x.astype(np.float64), SFREQ, nperseg=n_per_segment)
+    frequencies, density = _spectrum(x)
 
     def between(edges: tuple[float, float]) -> np.ndarray:
         return density[..., (edges[0] <= frequencies) & (frequencies < edges[1])].sum(-1)
 
-    total = between(RANGE)[..., None]
-    shares = np.stack([between(edges) for edges in BANDS.values()], -1)  # epochs, channels, bands
+    return _mean_log_share(np.stack([between(edges) for edges in BANDS.values()], -1), between(RANGE))
+
+
+def log_relative_spectrum(x: np.ndarray) -> np.ndarray:
+    """The same frequency by frequency: the plainest features of EEG, with which those of a network are compared.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n_epochs, n_channels, n_times)
+        As in `log_relative_power`.
+
+    Returns
+    -------
+    spectrum : ndarray, shape (n_epochs, n_freqs)
+        log10 of the share that every frequency from 1 to 45 Hz has, 0.5 Hz apart in epochs of 2 s and more.
+    """
+    frequencies, density = _spectrum(x)
+    inside = density[..., (RANGE[0] <= frequencies) & (frequencies < RANGE[1])]
+    return _mean_log_share(inside, inside.sum(-1))
+
+
+def _spectrum(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Frequencies, and densities [n_epochs, n_channels, n_freqs]."""
+    return welch(x.astype(np.float64), SFREQ, nperseg=min(_SEGMENT, x.shape[-1]))
+
+
+def _mean_log_share(parts: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Mean over channels of the logarithms of parts [n, C, k] of a total [n, C], without flat channels: (n, k)."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.where(total > 0, np.log10(shares / total), np.nan)
-    flat = np.isnan(logs).any(-1, keepdims=True)
+        logs = np.where(total[..., None] > 0, np.log10(parts / total[..., None]), np.nan)
+    flat = ~np.isfinite(logs).all(-1, keepdims=True)
     n_kept = (~flat).sum(1)
     return np.where(flat, 0.0, logs).sum(1) / np.where(n_kept, n_kept, np.nan)
 

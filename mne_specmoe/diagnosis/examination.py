@@ -12,9 +12,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from mne_specmoe.benchmark.intervals import bootstrap
-from mne_specmoe.diagnosis.bands import FEWEST_PEOPLE, cross_person_r2
+from mne_specmoe.diagnosis.bands import FEWEST_PEOPLE, cross_person_r2, log_relative_spectrum
 from mne_specmoe.diagnosis.examinee import BATCH, Examinee, Losses
-from mne_specmoe.diagnosis.findings import ExchangeFindings, NetworkFindings, StageFindings
+from mne_specmoe.diagnosis.findings import ExchangeFindings, NetworkFindings, SpectrumFindings, StageFindings
 from mne_specmoe.diagnosis.statistics import FACTORS, participation_ratio, variance_shares, view_distance
 from mne_specmoe.models.specmoe.masking import BANDS
 
@@ -119,6 +119,13 @@ def examine(examinee: Examinee, sample: Sample, *, clean_only: bool = False, nam
     stages = {stage: _stage(stage, features, grid, grid_index, sample) for stage in examinee.stages}
     everything = np.concatenate([part for parts in features.values() for part in parts], 1)
     return NetworkFindings(stages, _r2(everything, sample), exchange)
+
+
+def examine_spectrum(sample: Sample) -> SpectrumFindings:
+    """Measure the plainest features of the same epochs: their spectra."""
+    spectrum = log_relative_spectrum(sample.x.numpy())
+    enough = len(spectrum) >= FEWEST_EPOCHS
+    return SpectrumFindings(participation_ratio(spectrum) if enough else np.nan, _r2(spectrum, sample))
 
 
 def pooled(activations: dict[str, Tensor]) -> Features:

@@ -10,6 +10,22 @@ GOOD, POOR, UNKNOWN = "good", "poor", "not measurable"
 
 
 @dataclass(frozen=True)
+class SpectrumFindings:
+    """What plain features of the same epochs come to: `mne_specmoe.diagnosis.bands.log_relative_spectrum`.
+
+    Attributes
+    ----------
+    participation_ratio : float
+        See `mne_specmoe.diagnosis.statistics.participation_ratio`.
+    r2 : dict of str to float
+        Band → `mne_specmoe.diagnosis.bands.cross_person_r2`.
+    """
+
+    participation_ratio: float
+    r2: dict[str, float]
+
+
+@dataclass(frozen=True)
 class StageFindings:
     """Numbers of one stage; NaN where something could not be measured.
 
@@ -124,6 +140,8 @@ class Diagnosis:
         Of the epochs that were used.
     seconds : float
         Length of an epoch.
+    spectrum : SpectrumFindings
+        What the epochs' own spectra come to.
     trained : NetworkFindings
         What was found.
     random : list of NetworkFindings
@@ -139,6 +157,7 @@ class Diagnosis:
     n_people: int
     n_channels: int
     seconds: float
+    spectrum: SpectrumFindings
     trained: NetworkFindings
     random: list[NetworkFindings]
     verdicts: list[Verdict]

@@ -11,7 +11,7 @@ from mne_specmoe._validation import check_number, check_seed
 from mne_specmoe.data.locations import channel_locations
 from mne_specmoe.data.recordings import EpochsReader, check_amplitude, metadata_column, open_epochs
 from mne_specmoe.diagnosis.bands import FEWEST_PEOPLE, log_relative_power
-from mne_specmoe.diagnosis.examination import FEWEST_EPOCHS, Sample, examine, spread
+from mne_specmoe.diagnosis.examination import FEWEST_EPOCHS, Sample, examine, examine_spectrum, spread
 from mne_specmoe.diagnosis.examinee import Examinee
 from mne_specmoe.diagnosis.findings import Diagnosis
 from mne_specmoe.diagnosis.verdicts import judge
@@ -38,8 +38,8 @@ def diagnose(
 ) -> Diagnosis:
     """Check the health of pretrained weights: do features carry the EEG, or only what the mask took away?
 
-    Every number is measured stage by stage, and beside it that of random weights of the same architecture, on the same
-    epochs. Use people that the weights were not trained on.
+    Every number is measured stage by stage, and beside it that of random weights of the same architecture and, where
+    there is one, that of the spectrum, on the same epochs. Use people that the weights were not trained on.
 
     - *Dimensions*: the participation ratio of the features over epochs.
     - *Band powers*: how much of the relative power in delta, theta, alpha and beta a ridge regression reads from the
@@ -129,7 +129,7 @@ def diagnose(
         tokenizer=tokenizer,
     )
     sample = _sample(reader, people, max_epochs, seed)
-    trained = examine(examinee, sample, name="weights" if verbose else "")
+    spectrum, trained = examine_spectrum(sample), examine(examinee, sample, name="weights" if verbose else "")
     random = [
         examine(examinee.untrained(seed + i), sample, clean_only=i > 0, name=f"random {i + 1}" if verbose else "")
         for i in range(n_random)
@@ -141,9 +141,10 @@ def diagnose(
         n_people=sample.n_people,
         n_channels=sample.x.shape[1],
         seconds=sample.x.shape[2] / SFREQ,
+        spectrum=spectrum,
         trained=trained,
         random=random,
-        verdicts=judge(trained, random, _reasons(examinee, sample, n_random)),
+        verdicts=judge(trained, random, spectrum, _reasons(examinee, sample, n_random)),
     )
 
 

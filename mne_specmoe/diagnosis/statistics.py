@@ -61,8 +61,9 @@ def variance_shares(grid: np.ndarray) -> dict[str, float]:
         v_{segment} = \\frac{MS_{segment} - MS_{rest}}{MG}, \\quad
         v_{person} = \\frac{MS_{person} - MS_{segment}}{SMG}
 
-    and 0 where that is negative. A feature's shares are its components over their sum; the result is the mean over
-    all features that vary, each counted alike. With one person, or one gain, that component is 0.
+    A feature's shares are its components over their sum. The result is the mean over all features that vary, each
+    counted alike; only then, what is below 0 is set to 0, and the shares are made to add up to 1 again. (Cut feature
+    by feature, what scatters around 0 would add up.) With one person, or one gain, that component is 0.
 
     Parameters
     ----------
@@ -83,7 +84,8 @@ def variance_shares(grid: np.ndarray) -> dict[str, float]:
         return dict.fromkeys(FACTORS, np.nan)
     components = _components(grid)
     total = sum(components.values())
-    return {name: float((components[name] / total).mean()) for name in FACTORS}
+    shares = {name: max(0.0, float((components[name] / total).mean())) for name in FACTORS}
+    return {name: share / sum(shares.values()) for name, share in shares.items()}
 
 
 def _components(grid: np.ndarray) -> dict[str, np.ndarray]:
@@ -116,7 +118,6 @@ def _components(grid: np.ndarray) -> dict[str, np.ndarray]:
         "amplitude": (mean_squares["amplitude"] - rest) / (n // n_gains),
         "rest": rest,
     }
-    components = {name: np.maximum(values, 0) for name, values in components.items()}
     return components | {name: 0 * rest for name, df in freedom.items() if df == 0}
 
 
@@ -124,7 +125,7 @@ def view_distance(clean: np.ndarray, masked: np.ndarray) -> float:
     """How far clean views lie from the masked ones of the same segments, in standard deviations of the masked ones.
 
     A network that was trained on masked signals alone meets clean ones for the first time in use. Per feature, the
-    distance is :math:`|\\bar c - \\bar m| / s_m`; the result is the root mean square over the features that vary.
+    distance is :math:`|\\bar c - \\bar m| / s_m`; the result is the median over the features that vary.
 
     Parameters
     ----------
@@ -143,4 +144,4 @@ def view_distance(clean: np.ndarray, masked: np.ndarray) -> float:
         return np.nan
     masked = masked[..., kept].reshape(-1, kept.sum()).astype(np.float64)
     difference = clean[:, kept].mean(0, dtype=np.float64) - masked.mean(0)
-    return float(np.sqrt(np.mean(np.square(difference / masked.std(0, ddof=1)))))
+    return float(np.median(np.abs(difference) / masked.std(0, ddof=1)))

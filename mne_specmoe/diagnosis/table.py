@@ -1,6 +1,6 @@
 """A health check as text for a terminal."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -15,8 +15,8 @@ _COLUMNS: dict[str, Callable[[StageFindings], float]] = {
     **{name: lambda stage, name=name: stage.shares[name] for name in _SHARES},
     "distance": lambda stage: stage.distance,
 }
-_TITLE, _WIDTH = 18, 8  # characters; names of columns are longer by a space
-_HEADS = f"{'':{_TITLE}}{'':>8}{'R² to power in other people':>36}{'share of variance by':>34}"
+_TITLE, _WIDTH = 15, 7  # characters, at least
+_HEADS = f"{'R² to power in other people':>{_TITLE + 5 * _WIDTH}}{'share of variance by':>33}"
 
 
 def as_text(diagnosis: Diagnosis) -> str:
@@ -39,9 +39,11 @@ def as_text(diagnosis: Diagnosis) -> str:
     for verdict in diagnosis.verdicts:
         lines.append(f"{_MARKS.get(verdict.status, '?')} {verdict.name}: {verdict.status}")
         lines += [f"    {verdict.text}", f"    wanted: {verdict.limit}"]
+    plain = diagnosis.spectrum
     lines += ["", _HEADS, *_table("weights", [diagnosis.trained])]
     if diagnosis.random:
         lines += ["", *_table("random weights", diagnosis.random)]
+    lines += ["", _row("spectrum", {"dims": plain.participation_ratio} | plain.r2)]
     verdict = diagnosis.summary if diagnosis.healthy is None else f"{diagnosis.weights} is {diagnosis.summary}"
     return "\n".join([*lines, "", f"{verdict}.", ""])
 
@@ -51,17 +53,17 @@ def _table(title: str, networks: list[NetworkFindings]) -> list[str]:
     lines = [f"{title:<{_TITLE}}" + "".join(f"{name:>{_width(name)}}" for name in _COLUMNS)]
     for stage in networks[0].stages:
         values = {name: mean_over([read(each.stages[stage]) for each in networks]) for name, read in _COLUMNS.items()}
-        lines.append(f"{stage:<{_TITLE}}" + "".join(_cell(value, _width(name)) for name, value in values.items()))
-    whole = [mean_over([each.r2[band] for each in networks]) for band in BANDS]
-    cells = "".join(_cell(value, _width(band)) for band, value in zip(BANDS, whole, strict=True))
-    return [*lines, f"{'all, with sd':<{_TITLE + _width('dims')}}" + cells]
+        lines.append(_row(stage, values))
+    return [*lines, _row("all, with sd", {band: mean_over([each.r2[band] for each in networks]) for band in BANDS})]
+
+
+def _row(title: str, values: Mapping[str, float]) -> str:
+    """Numbers in their columns; none where nothing was measured."""
+    known = {name: f"{value:.2f}" for name, value in values.items() if not np.isnan(value)}
+    cells = "".join(f"{known.get(name, ''):>{_width(name)}}" for name in _COLUMNS)
+    return f"{title:<{_TITLE}}{cells}".rstrip()
 
 
 def _width(name: str) -> int:
     """Width of a column."""
     return max(_WIDTH, len(name) + 2)
-
-
-def _cell(value: float, width: int) -> str:
-    """A number in its column."""
-    return f"{'-' if np.isnan(value) else f'{value:.2f}':>{width}}"

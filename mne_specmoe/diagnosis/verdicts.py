@@ -1,17 +1,30 @@
 """What the numbers of a health check mean, in words; every limit with its reason."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from mne_specmoe.diagnosis.examinee import READ_STAGE
-from mne_specmoe.diagnosis.findings import GOOD, POOR, UNKNOWN, ExchangeFindings, NetworkFindings, Verdict, mean_over
+from mne_specmoe.diagnosis.findings import (
+    GOOD,
+    POOR,
+    UNKNOWN,
+    ExchangeFindings,
+    NetworkFindings,
+    SpectrumFindings,
+    Verdict,
+    mean_over,
+)
 
 FEWEST_DIMENSIONS = 4.0
-"""As many as there are bands whose powers differ between epochs; random weights fill 20 and more."""
+"""As many as there are bands whose powers differ between epochs."""
 
-LEAST_R2 = 0.5
-"""Half of the variance of alpha and beta: below, the powers themselves are the better features."""
+LEAST_OF_SPECTRUM = 0.5
+"""Share of the dimensions of the spectrum that is enough: epochs that hardly differ, or that differ in one artefact,
+fill few themselves."""
+
+LEAST_R2 = 0.6
+"""Share of what the spectrum itself tells of alpha and beta: below, it is by far the better feature."""
 
 MOST_LOST_R2 = 0.1
 """About what R² differs between seeds of random weights, on eight people."""
@@ -34,7 +47,12 @@ MOST_DISTANCE = 2.0
 _JUDGED_BANDS = ("alpha", "beta")
 
 
-def judge(trained: NetworkFindings, random: Sequence[NetworkFindings], reasons: dict[str, str]) -> list[Verdict]:
+def judge(
+    trained: NetworkFindings,
+    random: Sequence[NetworkFindings],
+    spectrum: SpectrumFindings,
+    reasons: Mapping[str, str],
+) -> list[Verdict]:
     """Judge a network by its numbers.
 
     Parameters
@@ -43,16 +61,18 @@ def judge(trained: NetworkFindings, random: Sequence[NetworkFindings], reasons: 
         The network.
     random : sequence of NetworkFindings
         Random weights of the same architecture.
-    reasons : dict of str to str
-        Why a question cannot be answered, by the name of the verdict, or ``"mask"`` for all that need masks.
+    spectrum : SpectrumFindings
+        The spectra of the same epochs.
+    reasons : mapping of str to str
+        Why a question cannot be answered, by the name of the verdict.
 
     Returns
     -------
     verdicts : list of Verdict
     """
     verdicts = [
-        _dimensions(trained, random),
-        _band_powers(trained),
+        _dimensions(trained, random, spectrum),
+        _band_powers(trained, spectrum),
         _against_random(trained, random),
         _mask(trained, random),
         _amplitude(trained),
@@ -69,7 +89,7 @@ def _verdict(name: str, is_good: bool, text: str, limit: str, *measured: float) 
     return Verdict(name, GOOD if is_good else POOR, text, limit)
 
 
-def _with_reason(verdict: Verdict, reasons: dict[str, str]) -> Verdict:
+def _with_reason(verdict: Verdict, reasons: Mapping[str, str]) -> Verdict:
     """Say why something was not measurable."""
     if verdict.status != UNKNOWN:
         return verdict
@@ -92,26 +112,37 @@ def _against(value: float, digits: int = 2) -> str:
     return "" if np.isnan(value) else f" (random weights: {value:.{digits}f})"
 
 
-def _dimensions(trained: NetworkFindings, random: Sequence[NetworkFindings]) -> Verdict:
+def _dimensions(trained: NetworkFindings, random: Sequence[NetworkFindings], spectrum: SpectrumFindings) -> Verdict:
     """Whether features fill more than a line."""
-    ratio = _read(trained, "participation_ratio")
+    ratio, plain = _read(trained, "participation_ratio"), spectrum.participation_ratio
     other = _random_mean(random, lambda each: _read(each, "participation_ratio"))
-    n_features = _read(trained, "n_features")
-    text = f"the {n_features} features that are read fill {ratio:.1f} dimensions{_against(other, 1)}"
-    limit = f"at least {FEWEST_DIMENSIONS:g}, as many as bands whose powers differ"
-    return _verdict("dimensions", ratio >= FEWEST_DIMENSIONS, text, limit, ratio)
+    text = (
+        f"the {_read(trained, 'n_features')} features that are read fill {ratio:.1f} dimensions{_against(other, 1)}, "
+        f"the spectrum {plain:.1f}"
+    )
+    limit = (
+        f"at least {FEWEST_DIMENSIONS:g}, as many as bands whose powers differ, or {LEAST_OF_SPECTRUM:.0%} of the "
+        "spectrum's if that is less"
+    )
+    good = ratio >= min(FEWEST_DIMENSIONS, LEAST_OF_SPECTRUM * plain)
+    return _verdict("dimensions", good, text, limit, ratio, plain)
 
 
-def _band_powers(trained: NetworkFindings) -> Verdict:
+def _band_powers(trained: NetworkFindings, spectrum: SpectrumFindings) -> Verdict:
     """Whether the stage that is read tells alpha and beta of other people."""
     read = {band: _read(trained, "r2")[band] for band in _JUDGED_BANDS}
-    best = {band: max(trained.stages, key=lambda stage: trained.stages[stage].r2[band]) for band in _JUDGED_BANDS}
-    parts = [
-        f"{band} {read[band]:.2f} (most at {best[band]}, {trained.stages[best[band]].r2[band]:.2f})" for band in read
-    ]
+    plain = {band: spectrum.r2[band] for band in _JUDGED_BANDS}
+    parts = [f"{band} {read[band]:.2f} ({_best_stage(trained, band)}; spectrum {plain[band]:.2f})" for band in read]
     text = f"R² to the relative power in other people, from {READ_STAGE}: {', '.join(parts)}"
-    limit = f"at least {LEAST_R2:g} each; below, the powers themselves are the better features"
-    return _verdict("band powers", min(read.values()) >= LEAST_R2, text, limit, *read.values())
+    limit = f"at least {LEAST_R2:.0%} of what the spectrum itself gives; below, it is by far the better feature"
+    good = all(read[band] >= LEAST_R2 * plain[band] for band in read)
+    return _verdict("band powers", good, text, limit, *read.values(), *plain.values())
+
+
+def _best_stage(trained: NetworkFindings, band: str) -> str:
+    """Where a band is read best."""
+    stage = max(trained.stages, key=lambda name: np.nan_to_num(trained.stages[name].r2[band], nan=-np.inf))
+    return f"most at {stage}, {trained.stages[stage].r2[band]:.2f}"
 
 
 def _against_random(trained: NetworkFindings, random: Sequence[NetworkFindings]) -> Verdict:
