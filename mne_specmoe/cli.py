@@ -606,7 +606,8 @@ def _diagnose(arguments: argparse.Namespace) -> int:
         if out is not None and not out.absolute().parent.is_dir():
             raise FileNotFoundError(f"There is no folder {out.absolute().parent} to write {out.name} into.")
     subject = {"subject_pattern": arguments.subject_pattern, "subject_column": arguments.subject_column}
-    people = read_people(arguments.data, **subject, **_windows(arguments))
+    verbose = int(arguments.progress)
+    people = read_people(arguments.data, **subject, **_windows(arguments), verbose=verbose)
     diagnosis = diagnose(
         _one_or_all(arguments.weights),
         people.epochs,
@@ -615,7 +616,7 @@ def _diagnose(arguments: argparse.Namespace) -> int:
         max_epochs=arguments.max_epochs,
         n_random=arguments.n_random,
         random_state=arguments.seed,
-        verbose=int(arguments.progress),
+        verbose=verbose,
     )
     print(as_text(diagnosis), end="")
     _write_diagnosis(diagnosis, arguments.json, arguments.figure)

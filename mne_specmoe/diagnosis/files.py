@@ -38,6 +38,7 @@ def read_people(
     h_freq: float | None = 75.0,
     notch: float | Sequence[float] | None = 60.0,
     channels: Sequence[str] | None = None,
+    verbose: int = 0,
 ) -> People:
     """Read files, and tell who was recorded.
 
@@ -52,6 +53,8 @@ def read_people(
         Column of the epochs' metadata that says who was recorded, in place of the path.
     window_seconds, l_freq, h_freq, notch, channels
         See `mne_specmoe.data.windows.read_windows`.
+    verbose : int
+        1 shows a progress bar.
 
     Returns
     -------
@@ -66,7 +69,7 @@ def read_people(
     """
     check_subject_pattern(subject_pattern)
     epochs, groups = [], []
-    for path in tqdm([Path(file) for file in files], desc="read", unit="file", leave=False):
+    for path in tqdm([Path(file) for file in files], desc="read", unit="file", disable=not verbose, leave=False):
         windows = read_windows(
             path, window_seconds=window_seconds, l_freq=l_freq, h_freq=h_freq, notch=notch, channels=channels
         )

@@ -36,7 +36,7 @@ def diagnose(
     random_state: int | np.random.RandomState | np.random.Generator | None = 0,
     verbose: int = 0,
 ) -> Diagnosis:
-    """Check the health of pretrained weights: do features carry the EEG, or only what the mask took away?
+    """Check the health of pretrained weights: whether features carry the EEG, or only what the mask took away.
 
     Every number is measured stage by stage, and beside it that of random weights of the same architecture and, where
     there is one, that of the spectrum, on the same epochs. Use people that the weights were not trained on.

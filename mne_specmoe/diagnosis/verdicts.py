@@ -150,7 +150,9 @@ def _against_random(trained: NetworkFindings, random: Sequence[NetworkFindings])
     own = _read(trained, "r2")
     other = {band: _random_mean(random, lambda each, band=band: _read(each, "r2")[band]) for band in own}
     lost = [
-        f"{band} ({own[band]:.2f} against {other[band]:.2f})" for band in own if own[band] < other[band] - MOST_LOST_R2
+        f"{band} ({own[band]:.2f} against {other[band]:.2f})"
+        for band in own
+        if max(own[band], 0.0) < other[band] - MOST_LOST_R2  # below 0 is nothing, however far below
     ]
     text = f"training has lost {', '.join(lost)}" if lost else "no band is read worse than from random weights"
     limit = f"R² at most {MOST_LOST_R2:g} below that of random weights, in every band"

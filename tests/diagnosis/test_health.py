@@ -30,8 +30,8 @@ SIZES = {"n_levels": 2, "n_codes": 16}
 
 @pytest.fixture(scope="module")
 def epochs() -> mne.EpochsArray:
-    """24 epochs of 4 people: 3 channels, 2 s."""
-    return make_epochs(24, n_channels=3, duration=2, n_subjects=4)[0]
+    """24 epochs of 4 people: 2 channels, 1.8 s."""
+    return make_epochs(24, n_channels=2, duration=1.8, n_subjects=4)[0]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def unknown(diagnosis: Diagnosis) -> dict[str, str]:
 
 def test_every_number_is_there(found):
     assert (found.family, found.weights) == ("specmoe", "SpecHiNet")
-    assert (found.n_epochs, found.n_people, found.n_channels, found.seconds) == (24, 4, 3, 2.0)
+    assert (found.n_epochs, found.n_people, found.n_channels, found.seconds) == (24, 4, 2, 1.8)
     assert tuple(found.trained.stages) == STAGES
     assert unknown(found) == {}
     first, second = found.random
@@ -91,21 +91,23 @@ def test_the_epochs_used_can_be_limited(epochs):
     assert (limited.n_epochs, limited.n_people) == (8, 4)
 
 
-def test_random_weights_are_none(epochs):
-    found = diagnose(None, epochs[:4], n_random=0)
-    assert found.weights == "random weights"
-    assert found.healthy is not True
+def test_random_weights_are_of_the_starters_architecture():
+    examinee = open_weights(None, ch_names=None, n_channels=2)
+    trained = open_weights("starter", ch_names=None, n_channels=2)
+    assert [each.config for each in examinee.experts] == [each.config for each in trained.experts]
+    assert not torch.equal(*(next(each.experts[0].parameters()) for each in (examinee, trained)))
 
 
 # Weights
 
 
-def test_files_and_lists_are_examined_as_their_networks(tmp_path, epochs):
-    paths = [save_expert(expert(), tmp_path / f"{i}.safetensors") for i in (1, 2)]
-    one, two = (diagnose(w, epochs[:6], n_random=0) for w in (paths[0], paths))
-    assert one.weights == str(paths[0])
-    assert two.weights == f"{paths[0]}, {paths[1]}"
-    assert two.trained.stages["down1"].n_features == 2 * one.trained.stages["down1"].n_features
+def test_files_and_lists_are_examined_as_their_networks(tmp_path, epochs, found):
+    path = save_expert(expert(), tmp_path / "expert.safetensors")
+    both = open_weights([path, str(path)], ch_names=None, n_channels=2)
+    assert len(both.experts) == 2
+    one = diagnose(path, epochs, "subject", n_random=0)
+    assert one.weights == str(path)
+    assert one.trained == found.trained
 
 
 def test_published_experts_are_examined(tmp_path):
@@ -136,7 +138,7 @@ def test_a_brainrvq_network_is_examined_with_its_tokenizer(tmp_path, epochs):
 
 
 def test_bundled_brainrvq_brings_its_tokenizer(epochs):
-    examinee = open_weights("brainrvq-starter", ch_names=epochs.ch_names, n_channels=3)
+    examinee = open_weights("brainrvq-starter", ch_names=epochs.ch_names, n_channels=2)
     assert examinee.no_exchange is None
 
 

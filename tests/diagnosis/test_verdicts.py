@@ -98,6 +98,11 @@ def test_what_training_costs_is_named():
     assert "alpha" not in verdict.text
 
 
+def test_nothing_is_not_less_than_nothing():
+    nothing = network(r2=R2 | {"theta": -0.02})
+    assert statuses(network(r2=R2 | {"theta": -3.0}), [nothing])["against random"] == GOOD
+
+
 def test_random_weights_count_by_their_mean():
     seeds = [network(r2=R2 | {"alpha": alpha}) for alpha in (0.95, 0.99)]
     assert statuses(network(), seeds)["against random"] == GOOD
