@@ -374,9 +374,9 @@ def test_a_health_check_shows_trained_and_random_weights_by_stages(diagnosis):
     trained, random = distances.lines
     for line, network in ((trained, diagnosis.trained), (random, diagnosis.random[0])):
         np.testing.assert_allclose(line.get_ydata(), [network.stages[stage].distance for stage in stages])
-    assert [text.get_text() for text in bands.get_legend().get_texts()] == [
-        f"{band} {which}" for band in ("alpha", "beta") for which in ("trained", "random")
-    ]
+    assert [text.get_text() for text in dimensions.get_legend().get_texts()] == ["trained", "random"]
+    assert [text.get_text() for text in bands.get_legend().get_texts()] == ["alpha", "beta"]
+    np.testing.assert_allclose(bands.lines[2].get_ydata(), [s.r2["beta"] for s in diagnosis.trained.stages.values()])
     heights = [patch.get_height() for patch in shares.patches[: len(stages)]]
     np.testing.assert_allclose(heights, [diagnosis.trained.stages[stage].shares["mask"] for stage in stages])
     np.testing.assert_allclose(
