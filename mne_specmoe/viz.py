@@ -486,8 +486,8 @@ def plot_diagnosis(
     --------
     >>> import matplotlib.pyplot as plt
     >>> from mne_specmoe import SpecHiNet, diagnose, make_epochs, plot_diagnosis
-    >>> epochs, y, groups = make_epochs(n_epochs=24, n_channels=3, duration=2)
-    >>> figure = plot_diagnosis(diagnose(SpecHiNet(), epochs, groups, n_random=1))
+    >>> epochs, y, groups = make_epochs(n_epochs=8, n_channels=2, duration=2)
+    >>> figure = plot_diagnosis(diagnose(SpecHiNet(), epochs, groups, n_random=0))
     >>> plt.close(figure)
     """
     if not isinstance(diagnosis, Diagnosis):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mne_specmoe.diagnosis.examinee import BATCH, READ_STAGE, Losses
+from mne_specmoe.diagnosis.examinee import READ_STAGE, Losses, passes
 from mne_specmoe.models.brainrvq.downstream import random_encoder, whole_seconds, window_lengths
 from mne_specmoe.models.brainrvq.masking import PATCH_LENGTH, PatchMask, PatchMaskConfig
 from mne_specmoe.models.brainrvq.network import MAX_PATCHES, BrainRVQEncoder
@@ -76,7 +76,7 @@ class BrainRVQExaminee:
         Segments of more than 30 s are cut to 30 s. Another mask would show what is to be predicted, so it is not asked.
         """
         codes, own, other = [], [], []
-        for index in torch.arange(len(x)).split(BATCH):
+        for index in passes(x):
             patches, foreign = _patches(x[index]), _patches(strangers[index])
             hidden = self.mask(patches, seeds[index], progress=1.0)
             found = self.tokenizer.encode(patches.flatten(2), self.rows)

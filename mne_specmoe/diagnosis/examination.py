@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from mne_specmoe.benchmark.intervals import bootstrap
 from mne_specmoe.diagnosis.bands import FEWEST_PEOPLE, cross_person_r2, log_relative_spectrum
-from mne_specmoe.diagnosis.examinee import BATCH, Examinee, Losses
+from mne_specmoe.diagnosis.examinee import Examinee, Losses, passes
 from mne_specmoe.diagnosis.findings import ExchangeFindings, NetworkFindings, SpectrumFindings, StageFindings
 from mne_specmoe.diagnosis.statistics import FACTORS, participation_ratio, variance_shares, view_distance
 from mne_specmoe.models.specmoe.masking import BANDS
@@ -113,7 +113,7 @@ def examine(examinee: Examinee, sample: Sample, *, clean_only: bool = False, nam
     """
     grid_index = _grid_segments(sample)
     with_grid = not clean_only and examinee.no_mask is None and grid_index is not None
-    features = _features(examinee.activations, sample.x, title=name and f"{name}, clean")
+    features = _features(lambda i: examinee.activations(sample.x[i]), sample.x, title=name and f"{name}, clean")
     grid = _grid(examinee, sample.x, grid_index, sample.seed, name and f"{name}, masked") if with_grid else None
     exchange = None if clean_only else _exchange(examinee, sample)
     stages = {stage: _stage(stage, features, grid, grid_index, sample) for stage in examinee.stages}
@@ -141,9 +141,9 @@ def _over_time(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _features(compute: Callable[[Tensor], dict[str, Tensor]], x: Tensor, *, title: str = "") -> Features:
-    """Pooled features of all signals."""
-    batches = tqdm(x.split(BATCH), desc=title, unit="batch", disable=not title, leave=False)
-    parts = [pooled(compute(batch)) for batch in batches]
+    """Pooled features of all signals; `compute` is given numbers of signals."""
+    batches = tqdm(passes(x), desc=title, unit="batch", disable=not title, leave=False)
+    parts = [pooled(compute(index)) for index in batches]
     return {
         stage: tuple(np.concatenate(column) for column in zip(*(p[stage] for p in parts), strict=True))
         for stage in parts[0]
@@ -189,15 +189,14 @@ def _grid_segments(sample: Sample) -> np.ndarray | None:
 
 def _grid(examinee: Examinee, x: Tensor, index: np.ndarray, seed: int, title: str) -> dict[str, np.ndarray]:
     """Means over time and channels of segments under all masks at all gains, by stages: (P, S, M, G, F)."""
-    segments = x[index.ravel()]
-    seeds = _seeds(seed, N_MASKS)
-    cells = []
-    for number in tqdm(seeds, desc=title, unit="mask", disable=not title, leave=False):
+    segments, cells = x[index.ravel()], []
+    for seed_of_mask in tqdm(_seeds(seed, N_MASKS), desc=title, unit="mask", disable=not title, leave=False):
+        seeds = seed_of_mask.expand(len(segments))
         for gain in GAINS:
-            same = number.expand(len(segments))
-            parts = [pooled(examinee.masked_activations(gain * b, s)) for b, s in
-                     zip(segments.split(BATCH), same.split(BATCH), strict=True)]  # fmt: skip
-            cells.append({stage: np.concatenate([part[stage][0] for part in parts]) for stage in examinee.stages})
+            cell = _features(
+                lambda i, x=gain * segments, seeds=seeds: examinee.masked_activations(x[i], seeds[i]), segments
+            )
+            cells.append({stage: means for stage, (means, _) in cell.items()})
     shape = (N_MASKS, len(GAINS), *index.shape, -1)
     grids = {stage: np.stack([cell[stage] for cell in cells]).reshape(shape) for stage in examinee.stages}
     return {stage: grid.transpose(2, 3, 0, 1, 4) for stage, grid in grids.items()}

@@ -3,13 +3,19 @@
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from torch import Tensor
 
 READ_STAGE = "embedding"
 """The stage that estimators read: the last one of every network."""
 
-BATCH = 16
-"""Segments in one pass."""
+_VALUES_PER_PASS = 2**18  # 17 segments of 19 channels and 4 s: under 1 GB of activations
+
+
+def passes(x: Tensor) -> tuple[Tensor, ...]:
+    """Split segments [B, C, T] into as many as go through a network in one pass: their numbers, pass by pass."""
+    size = max(1, _VALUES_PER_PASS // (x.shape[1] * x.shape[2]))
+    return torch.arange(len(x)).split(size)
 
 
 class Losses(NamedTuple):

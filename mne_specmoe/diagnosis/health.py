@@ -109,8 +109,8 @@ def diagnose(
     Examples
     --------
     >>> from mne_specmoe import SpecHiNet, diagnose, make_epochs
-    >>> epochs, y, groups = make_epochs(n_epochs=24, n_channels=3, duration=2)
-    >>> diagnosis = diagnose(SpecHiNet(), epochs, groups, n_random=1)
+    >>> epochs, y, groups = make_epochs(n_epochs=8, n_channels=2, duration=2)
+    >>> diagnosis = diagnose(SpecHiNet(), epochs, groups, n_random=0)
     >>> diagnosis.healthy
     False
     """

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mne_specmoe.diagnosis.bands import RANGE
-from mne_specmoe.diagnosis.examinee import BATCH, READ_STAGE, Losses
+from mne_specmoe.diagnosis.examinee import READ_STAGE, Losses, passes
 from mne_specmoe.models.specmoe.masking import GaussianStftMask
 from mne_specmoe.models.specmoe.mixture import settle_normalisation
 from mne_specmoe.models.specmoe.network import SpecHiNet, SpecHiNetEncoder, root_mean_square
@@ -67,7 +67,7 @@ class SpecMoEExaminee:
         The signal that a decoder sees stays the segment's own under its own mask.
         """
         parts = []
-        for index in torch.arange(len(x)).split(BATCH):
+        for index in passes(x):
             seen = self._masked(x[index], seeds[index])
             features_of = {
                 "own": seen,

@@ -8,6 +8,7 @@ from planted_examinee import PlantedExaminee
 from mne_specmoe.data.synthetic import make_eeg
 from mne_specmoe.diagnosis.bands import log_relative_power
 from mne_specmoe.diagnosis.examination import GAINS, N_MASKS, Sample, examine, examine_spectrum, pooled, spread
+from mne_specmoe.diagnosis.examinee import passes
 
 
 def sample(n_people: int = 4, n_each: int = 8, seed: int = 0) -> Sample:
@@ -117,3 +118,10 @@ def test_the_grid_shows_the_same_segments_under_the_same_masks_at_all_gains(monk
     first = asked[0][0]
     for (x, _), gain in zip(asked, GAINS * N_MASKS, strict=True):
         torch.testing.assert_close(x, gain * first)
+
+
+def test_long_segments_go_through_few_at_a_time_and_each_once():
+    short, long = torch.zeros(40, 19, 800), torch.zeros(5, 19, 60_000)
+    assert [len(index) for index in passes(short)] == [17, 17, 6]
+    assert [len(index) for index in passes(long)] == [1] * 5
+    assert torch.equal(torch.cat(passes(short)), torch.arange(40))
