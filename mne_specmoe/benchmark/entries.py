@@ -31,7 +31,8 @@ class Budget:
     n_looks : int
         Most candidates (settings, or checkpoints of a network) that are scored on validation data.
     max_windows : int | None
-        Most windows of a task: of more, every k-th of each recording is used. None: all.
+        Most windows of a task: of more, every k-th of each recording is used. None: all. Where each subject has a
+        model, so many for each, and of shorter windows than 4 s as many as last as long together.
     n_windows : int
         Training windows that a small network sees, all passes together.
     n_medium_windows : int
@@ -122,6 +123,8 @@ class TaskFacts(NamedTuple):
         Samples of a window.
     sfreq : float
         Sampling rate in Hz.
+    is_event_related : bool
+        Whether windows hold the response to a stimulus, at the same time in each.
     """
 
     name: str
@@ -129,6 +132,7 @@ class TaskFacts(NamedTuple):
     ch_names: tuple[str, ...]
     n_times: int
     sfreq: float
+    is_event_related: bool = False
 
 
 def suits_all(facts: TaskFacts) -> str:

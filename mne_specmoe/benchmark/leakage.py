@@ -54,10 +54,11 @@ def check_split(data: TaskData, split: Split) -> None:
     Raises
     ------
     ValueError
-        If a label is not among the classes, a part is empty, a window or what the split keeps whole (subject, session)
-        is in two parts, a class is missing from training, windows of different parts overlap or are closer than the
-        split's gap, or if a window occurs in two parts, exactly or with another gain, sign or offset of its channels.
-        The message names the culprits. Repeated windows that were also shifted in time or filtered are not found.
+        If a label is not among the classes, a part is empty, a window or what the split keeps whole (subject, session;
+        of runs those that are tested) is in two parts, a class is missing from training, windows of different parts
+        overlap or are closer than the split's gap, or if a window occurs in two parts, exactly or with another gain,
+        sign or offset of its channels. The message names the culprits. Repeated windows that were also shifted in time
+        or filtered are not found.
     """
     check_labels(data, split)
     twins = _twins(data.X)
@@ -165,10 +166,14 @@ def _check_whole(data: TaskData, split: Split, fold: FoldIndices) -> None:
             "recordings": data.recordings,
         },
         "block": {},
+        "run": {"runs": data.recordings},
     }
+    parts = list(fold.parts())
+    if split.by == "run":
+        parts = [("training or validation", np.concatenate([fold.training, fold.validation])), ("test", fold.test)]
     for what, names in kept[split.by].items():
         parts_of = defaultdict(list)
-        for part, places in fold.parts():
+        for part, places in parts:
             for name in sorted(set(names[places].tolist())):
                 parts_of[name].append(part)
         shared = [f"{name} ({' and '.join(parts)})" for name, parts in parts_of.items() if len(parts) > 1]

@@ -3,11 +3,12 @@
 The folder holds one folder per data set, with one ``.npz`` per subject: ``data``, int16 of shape (n_channels, n_times),
 where µV = ``data`` · ``scale_uv_per_bit`` + ``offset_uv`` (both per channel); ``sfreq`` in Hz; ``ch_names``; ``meta``,
 JSON; and, where the recording was interrupted, ``segment_bounds`` or ``session_bounds``: the first sample of every
-part, and the number of samples. Labels differ between data sets.
+part, and the number of samples; or ``run_bounds``, (n_runs, 2): first sample and end of every run. Labels differ
+between data sets.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,9 +67,7 @@ class StoredRecording:
         names = [str(name) for name in arrays["ch_names"]]
         info = mne.create_info(names, float(arrays["sfreq"]), "eeg", verbose="WARNING")
         info["subject_info"] = {"his_id": f"{self.dataset}-{self.subject}"}
-        bounds = next((arrays[name] for name in ("segment_bounds", "session_bounds") if name in arrays), None)
-        bounds = [0, volts.shape[1]] if bounds is None else bounds
-        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+        for start, stop in _bounds(arrays):
             raw = mne.io.RawArray(volts[:, start:stop], info, verbose="WARNING")
             yield raw.drop_channels([name for name in _REFERENCE_CHANNELS if name in names])
 
@@ -88,6 +87,15 @@ class StoredRecording:
     def meta(self) -> dict:
         """What the file says of itself."""
         return json.loads(str(self.arrays()["meta"]))
+
+
+def _bounds(arrays: Mapping[str, np.ndarray]) -> list[tuple[int, int]]:
+    """First sample and end of every uninterrupted part."""
+    if "run_bounds" in arrays:
+        return [(int(start), int(stop)) for start, stop in arrays["run_bounds"]]
+    bounds = next((arrays[name] for name in ("segment_bounds", "session_bounds") if name in arrays), None)
+    bounds = [0, arrays["data"].shape[1]] if bounds is None else bounds
+    return list(zip(bounds[:-1], bounds[1:], strict=True))
 
 
 def chosen_recordings(root: Path, dataset: str, *, held_out: bool) -> list[StoredRecording]:

@@ -9,7 +9,7 @@ from tiny_tasks import SUBJECTS, noise_data
 from mne_specmoe.assembly import describe
 from mne_specmoe.benchmark.leakage import check_split, overlap
 from mne_specmoe.benchmark.recordings import HELD_OUT
-from mne_specmoe.benchmark.splits import FoldIndices, Split, by_block, by_session, by_subject
+from mne_specmoe.benchmark.splits import FoldIndices, Split, by_block, by_session, by_subject, within_subject
 from mne_specmoe.benchmark.tasks import TASKS
 
 CORPUS = {"corpus": "fe49a211c1ba86ddac4a21e7189143f9"}
@@ -65,6 +65,17 @@ def test_a_session_in_two_parts_is_named():
     fold = split.folds[0]
     with pytest.raises(ValueError, match=r"sessions in two parts: 'P0 a \(training and test\)'"):
         check_split(data, with_parts(split, test=fold.test[1:], training=np.append(fold.training, fold.test[0])))
+
+
+def test_a_run_that_is_tested_and_trained_with_is_named():
+    data = noise_data(subjects=("P0",), n_per_subject=36)
+    data = replace(data, recordings=np.repeat(["P0-a", "P0-b"], 18), starts=200 * np.tile(np.arange(18), 2))
+    split = within_subject(3, 1)(data)
+    check_split(data, split)  # of one run come training and validation
+    fold = split.folds[0]
+    moved = with_parts(split, test=fold.test[:-1], training=np.append(fold.training, fold.test[-1]))
+    with pytest.raises(ValueError, match=r"runs in two parts: 'P0-a \(training or validation and test\)'"):
+        check_split(data, moved)
 
 
 def test_a_recording_of_two_subjects_is_named(data, split):
