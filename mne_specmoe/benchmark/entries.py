@@ -176,6 +176,9 @@ class Entry:
         Whether it is cheap and linear, so that it also asks whose windows they are.
     is_heavy : bool
         Whether it trains more than two million parameters that did not come trained.
+    is_centred : bool
+        Whether it centres every subject by the windows that it is asked about, without labels: it is transductive, and
+        is compared with its like alone.
     """
 
     name: str
@@ -191,6 +194,7 @@ class Entry:
     parameters: Mapping[str, object] = field(default_factory=dict, repr=False)
     is_probe: bool = False
     is_heavy: bool = False
+    is_centred: bool = False
 
     def __post_init__(self):
         check_option("role", self.role, ROLES)
