@@ -30,9 +30,9 @@ from mne_specmoe.benchmark.entries import (
     suits_all,
     suits_classification,
 )
-from mne_specmoe.benchmark.linear import logistic, ridge
+from mne_specmoe.benchmark.linear import BLOCK_STRENGTHS, logistic, logistic_of_blocks, ridge
 from mne_specmoe.benchmark.spectra import BANDS, band_pass, band_powers, mean_log_psd
-from mne_specmoe.benchmark.tangent import import_pyriemann, shrunk, six_band_vectors, tangent_vectors
+from mne_specmoe.benchmark.tangent import SIX_BANDS, import_pyriemann, shrunk, six_band_vectors, tangent_vectors
 from mne_specmoe.benchmark.task_data import TaskData
 
 FILTERS = ((8.0, 30.0), (1.0, 45.0))
@@ -169,6 +169,36 @@ def _fit_six_bands(training: TaskData, validation: TaskData, setting: Setting, *
     return _fit_linear(training, validation, setting, features=features)
 
 
+def classical_features(training: TaskData) -> Callable[[TaskData], np.ndarray]:
+    """Fit the classical features that those of networks are added to: the tangent space of six bands, and band power.
+
+    Parameters
+    ----------
+    training : TaskData
+        The training part; its labels are not looked at.
+
+    Returns
+    -------
+    features : callable
+        Takes windows, and returns an array of shape (n_windows, n_features).
+    """
+    vectors = six_band_vectors(training)
+    return lambda data: np.concatenate([vectors(data), band_powers(data)], 1)
+
+
+def classical_sizes(n_channels: int) -> tuple[int, int]:
+    """Numbers of features of both kinds of `classical_features`."""
+    return len(SIX_BANDS) * n_channels * (n_channels + 1) // 2, len(BANDS) * n_channels
+
+
+def _fit_classical_features(training: TaskData, validation: TaskData, setting: Setting) -> Selected:
+    """Logistic regression on the classical features, with the strengths that are tried where others are added."""
+    sizes = classical_sizes(len(training.ch_names))
+    candidates = [({"C": C}, partial(logistic_of_blocks, C, sizes, (1.0, 1.0))) for C in BLOCK_STRENGTHS]
+    candidates = spread(candidates, setting.budget.n_looks)
+    return fit_best(candidates, training, validation, setting, features=classical_features(training))
+
+
 def centred_bandpowers(data: TaskData) -> np.ndarray:
     """Log power of every channel in five bands, centred per subject."""
     return centred_features(band_powers(data), data.subjects)
@@ -244,6 +274,14 @@ CLASSICAL: tuple[Entry, ...] = (
     ),
 )
 """In the order of tables. For regressions, "logistic" becomes ridge regression."""
+
+CLASSICAL_FEATURES = Entry(
+    "tangent6-bandpower-lr",
+    "Tangent space of six bands and band power + logistic regression",
+    "combined",
+    _fit_classical_features,
+)
+"""What features of networks are added to; no rival of its own."""
 
 _CENTRED = {
     "bandpower-lr": partial(_fit_linear, features=centred_bandpowers),

@@ -12,12 +12,16 @@ from mne_specmoe._validation import check_option
 from mne_specmoe.benchmark.scoring import Prediction, selection_score
 from mne_specmoe.benchmark.task_data import TaskData
 
-ROLES = ("pretrained", "classical", "peer", "control", "chance")
+ROLES = ("pretrained", "classical", "peer", "control", "chance", "combined")
 """Kinds of entries: our weights, trained on other recordings; methods without such; networks of others, from their
-initial weights unless their titles say otherwise; a pretrained entry with something taken away; and guesses."""
+initial weights unless their titles say otherwise; a pretrained entry with something taken away; guesses; and classical
+features with those of our networks added, with the classical features alone."""
 
 KINDS = ("ridge", "logistic", "head", "finetuned")
 """What is made of the same pretrained weights. An entry is named by its weights, a dash, and one of these."""
+
+ADDED = "added"
+"""The same, for features of pretrained weights that are added to classical ones."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +183,11 @@ class Entry:
     is_centred : bool
         Whether it centres every subject by the windows that it is asked about, without labels: it is transductive, and
         is compared with its like alone.
+    adds_to : str | None
+        Name of the entry that has the same without our networks' features; for those that add them.
+    stand_ins : mapping of str to Entry
+        Data set → the entry that runs in its place on the tasks of that data set, with weights that saw nothing of it.
+        Empty: it runs itself, on all tasks.
     """
 
     name: str
@@ -195,9 +204,15 @@ class Entry:
     is_probe: bool = False
     is_heavy: bool = False
     is_centred: bool = False
+    adds_to: str | None = None
+    stand_ins: Mapping[str, "Entry"] = field(default_factory=dict, repr=False)
 
     def __post_init__(self):
         check_option("role", self.role, ROLES)
+
+    def on(self, dataset: str) -> "Entry":
+        """The entry that runs on the tasks of a data set: itself, or the one that stands in for it."""
+        return self.stand_ins[dataset] if self.stand_ins else self
 
 
 def spread(values: Sequence, n_most: int) -> list:

@@ -114,9 +114,52 @@ def overlap(task: TaskLike, header_training: Mapping | None) -> tuple[str, ...]:
     return tuple(sorted(seen & set(task.subjects)))
 
 
+def held_by(digest: str | None) -> frozenset[str] | None:
+    """Name the data sets of a corpus, or of what a tokenizer was trained on, that is in the registry.
+
+    Parameters
+    ----------
+    digest : str | None
+        Of the corpus, or of the tokenizer's weights.
+
+    Returns
+    -------
+    datasets : frozenset of str | None
+        None if the registry does not know it.
+    """
+    found = (_SEEN_BY_CORPUS | _SEEN_BY_TOKENIZER).get(digest)
+    return None if found is None else frozenset(found)
+
+
+def parts_of(training: Mapping) -> list[Mapping]:
+    """What a checkpoint's header says of the training of each of its parts."""
+    return list(training.get("experts", [training]))
+
+
+def digests_of(training: Mapping) -> list[str | None]:
+    """Digests of all corpora, and of all tokenizers, that a checkpoint's parts were trained with.
+
+    Parameters
+    ----------
+    training : mapping
+        As in `overlap`.
+
+    Returns
+    -------
+    digests : list of str or None
+        None for each that the header does not state.
+    """
+    found = []
+    for part in parts_of(training):
+        found.append((part.get("data") or {}).get("corpus"))
+        if "tokenizer" in part:
+            found.append((part["tokenizer"] or {}).get("sha256"))
+    return list(dict.fromkeys(found))
+
+
 def _registries(training: Mapping) -> Iterable[Mapping[str, frozenset[str]] | None]:
     """What each of a checkpoint's parts saw; None where it is not known."""
-    for part in training.get("experts", [training]):
+    for part in parts_of(training):
         yield _SEEN_BY_CORPUS.get((part.get("data") or {}).get("corpus"))
         if "tokenizer" in part:
             yield _SEEN_BY_TOKENIZER.get((part["tokenizer"] or {}).get("sha256"))

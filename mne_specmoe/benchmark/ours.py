@@ -3,13 +3,16 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from mne_specmoe.assembly import describe
+from mne_specmoe.benchmark.classical import CLASSICAL_FEATURES, classical_features, classical_sizes
 from mne_specmoe.benchmark.entries import (
+    ADDED,
     KINDS,
     Entry,
     Selected,
@@ -22,13 +25,22 @@ from mne_specmoe.benchmark.entries import (
 )
 from mne_specmoe.benchmark.features import Weights, embed, flattened, sites
 from mne_specmoe.benchmark.frozen import BrainRVQHead, BrainRVQNumber, DrawChannels, SpecMoEHead, SpecMoENumber
-from mne_specmoe.benchmark.linear import LOGISTIC_STRENGTHS, RIDGE_STRENGTHS, logistic, ridge, ridge_classifier
+from mne_specmoe.benchmark.linear import (
+    BLOCK_STRENGTHS,
+    LOGISTIC_STRENGTHS,
+    RIDGE_STRENGTHS,
+    logistic,
+    logistic_of_blocks,
+    ridge,
+    ridge_classifier,
+)
 from mne_specmoe.benchmark.scoring import Prediction
 from mne_specmoe.benchmark.task_data import TaskData
 
 _LR = 1e-3
 _EXPERT_LR = 1e-4  # a tenth: what is pretrained should not be lost in the first steps
 _BATCH = 16
+_ADDED_WEIGHTS = (0.0, 0.3, 1.0, 3.0)  # of features that are added; of equals the first is kept, which is without
 
 Pick = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
@@ -74,6 +86,40 @@ class Probe:
         def features(data: TaskData) -> np.ndarray:
             return self.pick(embed(data, self.weights, setting), **dict(self.options))
 
+        return fit_best(candidates, training, validation, setting, features=features)
+
+
+@dataclass(frozen=True)
+class Added:
+    """Classical features with those of a frozen network added, and a logistic regression.
+
+    Validation chooses among the strengths that it chooses among without the network, and how much the network's
+    features count; they may not count at all.
+
+    Attributes
+    ----------
+    weights : Weights
+        The network.
+    pick : callable
+        Takes the arrays of `embed`, returns features.
+    """
+
+    weights: Weights
+    pick: Pick
+
+    def __call__(self, training: TaskData, validation: TaskData, setting: Setting) -> Selected:
+        classical = classical_features(training)
+
+        def features(data: TaskData) -> np.ndarray:
+            return np.concatenate([classical(data), self.pick(embed(data, self.weights, setting))], 1)
+
+        *sizes, n_all = *classical_sizes(len(training.ch_names)), features(training.take(np.arange(1))).shape[1]
+        sizes = (*sizes, n_all - sum(sizes))
+        candidates = [
+            ({"weight": weight, "C": C}, partial(logistic_of_blocks, C, sizes, (1.0, 1.0, weight)))
+            for weight, C in product(_ADDED_WEIGHTS, BLOCK_STRENGTHS)
+        ]
+        candidates = spread(candidates, setting.budget.n_looks)
         return fit_best(candidates, training, validation, setting, features=features)
 
 
@@ -205,7 +251,8 @@ def entries_of(path: str | Path, name: str, title: str) -> list[Entry]:
     -------
     entries : list of Entry
         Probes (ridge, logistic), the estimator with a frozen network and the fine-tuned one; of each the same with
-        random weights and with permuted labels, of the logistic probe also that on flattened spectra; and variants.
+        random weights and with permuted labels, of the logistic probe also that on flattened spectra; what it adds to
+        classical features, with trained and with random weights; and variants.
     """
     weights = Weights.of(path)
     training = describe(path).get("training", {})
@@ -224,21 +271,29 @@ def entries_of(path: str | Path, name: str, title: str) -> list[Entry]:
         probe = {"is_probe": kind == "logistic"}
         main = Entry(f"{name}-{kind}", text, "pretrained", fit, stochastic, unsuited, **common, **probe)
         entries.append(main)
-        control = {"role": "control", "stochastic": True, "control_of": main.name}
-        drawn = replace(fit, weights=replace(weights, is_random=True))
         entries += [
-            replace(
-                main, name=f"{main.name}@random", title=f"{text}, random weights", fit=drawn, control="random",
-                training=None, weights_hash=None, **control,
-            ),
+            _random(main, replace(fit, weights=replace(weights, is_random=True))),
             replace(
                 main, name=f"{main.name}@permuted", title=f"{text}, permuted labels", fit=Permuted(fit),
-                control="permuted", is_probe=False, **control,
+                control="permuted", is_probe=False, role="control", stochastic=True, control_of=main.name,
             ),
         ]  # fmt: skip
     logistic = next(entry for entry in entries if entry.name == f"{name}-logistic")
     entries.append(_variant(logistic, "flattened", "flattened spectrum", Flattened(logistic.fit), "flattened"))
+    added = Entry(
+        f"{name}-{ADDED}", f"{title}, frozen, added to classical features", "combined", Added(weights, pick), **common,
+        adds_to=CLASSICAL_FEATURES.name,
+    )  # fmt: skip
+    entries += [added, _random(added, Added(replace(weights, is_random=True), pick))]
     return entries + (_variants(weights, logistic, entries[6]) if weights.family == "specmoe" else [])
+
+
+def _random(entry: Entry, fit: Callable) -> Entry:
+    """The control of an entry that has random weights."""
+    return replace(
+        entry, name=f"{entry.name}@random", title=f"{entry.title}, random weights", fit=fit, role="control",
+        control="random", control_of=entry.name, stochastic=True, training=None, weights_hash=None,
+    )  # fmt: skip
 
 
 def _variants(weights: Weights, logistic: Entry, head: Entry) -> list[Entry]:

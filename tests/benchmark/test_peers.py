@@ -113,7 +113,7 @@ def test_names_are_those_of_the_benchmark():
     assert list(ENTRIES) == [
         *("dummy", "bandpower-lr", "bandpower-svm", "psd-lr", "csp-lda", "tangent-lr", "tangent6-lr", "cca"),
         *("spectral-lda", "lda-hmm", "xdawn-lr", "xdawn-lr-centred", "bandpower-lr-centred", "psd-lr-centred"),
-        *("tangent-lr-centred", "tangent6-lr-centred"),
+        *("tangent-lr-centred", "tangent6-lr-centred", "tangent6-bandpower-lr"),
         *("eegnet", "shallowfbcspnet", "eegconformer", "st-transformer", "bendr", "biot", "labram"),
         *("cbramod", "bendr-logistic", "biot-logistic", "labram-logistic", "cbramod-logistic"),
     ]
