@@ -13,6 +13,7 @@ from mne_specmoe.benchmark.leakage import digests_of, held_by, parts_of
 from mne_specmoe.benchmark.ours import entries_of
 from mne_specmoe.benchmark.records import json_hash
 from mne_specmoe.benchmark.task_data import TaskData
+from mne_specmoe.checkpoint import BUNDLED
 
 _FIELDS = {"weights", "holds", "title"}
 
@@ -25,14 +26,14 @@ class LeftOut:
     ----------
     title : str
         For tables.
-    weights : mapping of str to Path
+    weights : mapping of str to str
         Data set → file of weights that saw nothing of it.
     saw : mapping of str to tuple of str
         Data set → what those weights saw instead.
     """
 
     title: str
-    weights: Mapping[str, Path] = field(repr=False)
+    weights: Mapping[str, str] = field(repr=False)
     saw: Mapping[str, tuple[str, ...]] = field(repr=False)
 
 
@@ -56,7 +57,8 @@ class ByDataset:
 def read_left_out(path: str | os.PathLike, datasets: Collection[str]) -> LeftOut:
     """Read which weights saw nothing of which data set, and check it against what the weights say of themselves.
 
-    The file is JSON with up to three keys. ``"weights"``: data set → file of weights, absolute or beside this file.
+    The file is JSON with up to three keys. ``"weights"``: data set → file of weights, absolute or beside this file,
+    or the name of weights that come with the package.
     ``"holds"``: digest of a corpus (or of a tokenizer's weights), as ``mne-specmoe info`` shows it → names of the data
     sets in it; may be missing where the benchmark knows all of them. ``"title"``: for tables.
 
@@ -93,7 +95,7 @@ def read_left_out(path: str | os.PathLike, datasets: Collection[str]) -> LeftOut
             raise ValueError(
                 f"{path} says that {digest} holds {listed(sorted(names))}, but it holds {listed(sorted(known))}."
             )
-    files = {dataset: path.parent / Path(name).expanduser() for dataset, name in content["weights"].items()}
+    files = {dataset: _file(path.parent, name) for dataset, name in content["weights"].items()}
     saw = {dataset: _checked(file, dataset, holds, path) for dataset, file in files.items()}
     return LeftOut(content.get("title", path.stem), files, saw)
 
@@ -154,12 +156,17 @@ def _content(path: Path) -> dict:
     return content
 
 
+def _file(folder: Path, name: str) -> str:
+    """A file of weights, or the name of weights that come with the package."""
+    return name if name in BUNDLED else str(folder / Path(name).expanduser())
+
+
 def _is_texts(value: object) -> bool:
     """Whether it is a mapping of texts that is not empty."""
     return isinstance(value, dict) and bool(value) and all(isinstance(each, str) for each in value.values())
 
 
-def _checked(file: Path, dataset: str, holds: Mapping[str, Collection[str]], path: Path) -> tuple[str, ...]:
+def _checked(file: str, dataset: str, holds: Mapping[str, Collection[str]], path: Path) -> tuple[str, ...]:
     """The data sets that weights saw, among which the one that is left out must not be."""
     training = describe(file).get("training", {})
     seen: set[str] = set()

@@ -40,7 +40,6 @@ from mne_specmoe.benchmark.task_data import TaskData
 _LR = 1e-3
 _EXPERT_LR = 1e-4  # a tenth: what is pretrained should not be lost in the first steps
 _BATCH = 16
-_ADDED_WEIGHTS = (0.0, 0.3, 1.0, 3.0)  # of features that are added; of equals the first is kept, which is without
 
 Pick = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
@@ -102,10 +101,14 @@ class Added:
         The network.
     pick : callable
         Takes the arrays of `embed`, returns features.
+    weights_of_added : tuple of float
+        How much the network's features may count, where each kind of classical ones counts 1; of equals the first is
+        kept.
     """
 
     weights: Weights
     pick: Pick
+    weights_of_added: tuple[float, ...] = (0.0, 0.3, 1.0, 3.0)
 
     def __call__(self, training: TaskData, validation: TaskData, setting: Setting) -> Selected:
         classical = classical_features(training)
@@ -117,7 +120,7 @@ class Added:
         sizes = (*sizes, n_all - sum(sizes))
         candidates = [
             ({"weight": weight, "C": C}, partial(logistic_of_blocks, C, sizes, (1.0, 1.0, weight)))
-            for weight, C in product(_ADDED_WEIGHTS, BLOCK_STRENGTHS)
+            for weight, C in product(self.weights_of_added, BLOCK_STRENGTHS)
         ]
         candidates = spread(candidates, setting.budget.n_looks)
         return fit_best(candidates, training, validation, setting, features=features)

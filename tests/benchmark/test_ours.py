@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from tiny_tasks import noise_data
 
 from mne_specmoe import BrainRVQClassifier, SpecMoEClassifier, SpecMoEFeaturizer
+from mne_specmoe.benchmark.classical import CLASSICAL_FEATURES
 from mne_specmoe.benchmark.entries import BUDGETS, Setting, TaskFacts
 from mne_specmoe.benchmark.ours import Head, entries_of, permuted, starters
 from mne_specmoe.data.synthetic import make_eeg
@@ -81,6 +82,19 @@ def test_a_head_is_our_classifier_with_the_validation_part_of_the_fold(parts, se
     expected = estimator.fit(both.X, both.y).predict_proba(test.X)
     np.testing.assert_allclose(selected.predict(test).probabilities, expected, atol=2e-5)
     assert selected.choice["n_looks"] == 3
+
+
+def test_what_is_added_stands_beside_the_classical_features_and_may_count_for_nothing(parts, setting):
+    training, validation, test = parts
+    added, drawn = ALL["specmoe-added"], ALL["specmoe-added@random"]
+    assert added.adds_to == drawn.adds_to == CLASSICAL_FEATURES.name
+    full = replace(setting, budget=BUDGETS["full"])
+    alone = CLASSICAL_FEATURES.fit(training, validation, full)
+    for entry in (added, drawn):
+        assert entry.fit(training, validation, full).choice["n_looks"] == 20
+    without = replace(added.fit, weights_of_added=(0.0,))(training, validation, full)
+    assert without.choice["settings"]["C"] == alone.choice["settings"]["C"]
+    np.testing.assert_allclose(without.predict(test).probabilities, alone.predict(test).probabilities, atol=1e-4)
 
 
 def test_fine_tuning_changes_the_experts(parts, setting):
