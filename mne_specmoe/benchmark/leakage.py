@@ -26,10 +26,57 @@ _STARTER_SAW = {
     ),
     "ssvep_exo": frozenset(f"S{number:02d}" for number in range(1, 7)),
 }  # those too that only validated, or whose segments were all rejected
+_WITH_MUSE_SAW = _STARTER_SAW | {
+    "muse": frozenset(
+        f"NTX{number:04d}"
+        for number in (
+            *(
+                1,
+                2,
+                3,
+                4,
+                5,
+                10,
+                11,
+                102,
+                103,
+                104,
+                105,
+                106,
+                108,
+                109,
+                111,
+                112,
+                202,
+                203,
+                204,
+                205,
+                207,
+                209,
+                210,
+                211,
+            ),
+            *(301, 302, 303, 304, 305, 306, 307, 308, 309, 1101, 1102, 1103, 1105, 1106, 1107, 1108, 1109, 1110, 1201),
+            *(1203, 1205, 1206, 1209, 1210, 1211, 1215, 1302, 1308, 1313),
+        )
+    )
+}
+
+
+def _without(dataset: str) -> dict[str, frozenset[str]]:
+    """What weights saw that left a data set out."""
+    return {name: subjects for name, subjects in _WITH_MUSE_SAW.items() if name != dataset}
+
+
 _SEEN_BY_CORPUS = {
     "fe49a211c1ba86ddac4a21e7189143f9": _STARTER_SAW,
     # Of the ablation of layouts in docs/benchmark.
     "f5b4541922dd7897e63376b3538aabe4": {"eegmat": _STARTER_SAW["eegmat"]},
+    "51820f77b6a88547b56d9068af59a1d9": _WITH_MUSE_SAW,
+    "c0c674be93b5c36e8fa769b3a9294f5e": _without("eegmat"),
+    "17f2994485927b7fd16b5ff1ca328365": _without("guinea_bissau"),
+    "07c933c43af5d2d626ab59b2ae27e121": _without("muse"),
+    "bf32982508a7f5baad680174b88f0022": _without("ssvep_exo"),
 }
 _SEEN_BY_TOKENIZER = {"f1f1467d9dd90065707c7630e65c6f5caeada25b108a81ddcca6294d61e4ce51": _STARTER_SAW}
 
