@@ -1,7 +1,7 @@
 """Our pretrained networks in the benchmark, with the controls that tell what pretraining had to do with it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -10,9 +10,11 @@ import numpy as np
 import torch
 
 from mne_specmoe.assembly import describe
+from mne_specmoe.benchmark.centring import centred_features
 from mne_specmoe.benchmark.classical import CLASSICAL_FEATURES, classical_features, classical_sizes
 from mne_specmoe.benchmark.entries import (
     ADDED,
+    CENTRED,
     KINDS,
     Entry,
     Selected,
@@ -35,6 +37,7 @@ from mne_specmoe.benchmark.linear import (
     ridge_classifier,
 )
 from mne_specmoe.benchmark.scoring import Prediction
+from mne_specmoe.benchmark.stated import weights_of
 from mne_specmoe.benchmark.task_data import TaskData
 
 _LR = 1e-3
@@ -68,12 +71,15 @@ class Probe:
         Takes the arrays of `embed`, returns features.
     options : tuple of (str, object)
         Keyword arguments of `pick`.
+    centred : bool
+        Whether features are centred per subject, by all windows that are asked about: transductive.
     """
 
     weights: Weights
     model: str
     pick: Pick
     options: tuple[tuple[str, object], ...] = ()
+    centred: bool = field(default=False, repr=False)  # older runs have no such word in their hashes
 
     def __call__(self, training: TaskData, validation: TaskData, setting: Setting) -> Selected:
         if self.model == "logistic":
@@ -83,7 +89,8 @@ class Probe:
         candidates = [({name: each}, partial(make, each)) for each in spread(strengths, setting.budget.n_looks)]
 
         def features(data: TaskData) -> np.ndarray:
-            return self.pick(embed(data, self.weights, setting), **dict(self.options))
+            found = self.pick(embed(data, self.weights, setting), **dict(self.options))
+            return centred_features(found, data.subjects) if self.centred else found
 
         return fit_best(candidates, training, validation, setting, features=features)
 
@@ -255,7 +262,8 @@ def entries_of(path: str | Path, name: str, title: str) -> list[Entry]:
     entries : list of Entry
         Probes (ridge, logistic), the estimator with a frozen network and the fine-tuned one; of each the same with
         random weights and with permuted labels, of the logistic probe also that on flattened spectra; what it adds to
-        classical features, with trained and with random weights; and variants.
+        classical features, with trained and with random weights; the logistic probe on features that are centred per
+        subject, with controls; and variants.
     """
     weights = Weights.of(path)
     training = describe(path).get("training", {})
@@ -274,21 +282,40 @@ def entries_of(path: str | Path, name: str, title: str) -> list[Entry]:
         probe = {"is_probe": kind == "logistic"}
         main = Entry(f"{name}-{kind}", text, "pretrained", fit, stochastic, unsuited, **common, **probe)
         entries.append(main)
-        entries += [
-            _random(main, replace(fit, weights=replace(weights, is_random=True))),
-            replace(
-                main, name=f"{main.name}@permuted", title=f"{text}, permuted labels", fit=Permuted(fit),
-                control="permuted", is_probe=False, role="control", stochastic=True, control_of=main.name,
-            ),
-        ]  # fmt: skip
+        entries += _controls(main, fit)
     logistic = next(entry for entry in entries if entry.name == f"{name}-logistic")
     entries.append(_variant(logistic, "flattened", "flattened spectrum", Flattened(logistic.fit), "flattened"))
-    added = Entry(
-        f"{name}-{ADDED}", f"{title}, frozen, added to classical features", "combined", Added(weights, pick), **common,
-        adds_to=CLASSICAL_FEATURES.name,
-    )  # fmt: skip
-    entries += [added, _random(added, Added(replace(weights, is_random=True), pick))]
+    entries += [*_added(logistic, title), *_centred(logistic)]
     return entries + (_variants(weights, logistic, entries[6]) if weights.family == "specmoe" else [])
+
+
+def _added(logistic: Entry, title: str) -> list[Entry]:
+    """What the features of a logistic probe add to classical ones, with trained and with random weights."""
+    fit = Added(logistic.fit.weights, logistic.fit.pick)
+    entry = replace(
+        logistic, name=f"{weights_of(logistic.name)}-{ADDED}", title=f"{title}, frozen, added to classical features",
+        role="combined", fit=fit, adds_to=CLASSICAL_FEATURES.name, is_probe=False,
+    )  # fmt: skip
+    return [entry, _random(entry, replace(fit, weights=replace(fit.weights, is_random=True)))]
+
+
+def _centred(logistic: Entry) -> list[Entry]:
+    """A logistic probe on features that are centred per subject, and its controls."""
+    fit = replace(logistic.fit, centred=True)
+    entry = replace(
+        logistic, name=f"{weights_of(logistic.name)}-{CENTRED}", title=f"{logistic.title}, centred per subject",
+        fit=fit, is_centred=True, is_probe=False,
+    )  # fmt: skip
+    return [entry, *_controls(entry, fit)]
+
+
+def _controls(entry: Entry, fit: Probe | Head) -> list[Entry]:
+    """The controls that the fourth gate asks for: random weights, and permuted labels."""
+    permuted_labels = replace(
+        entry, name=f"{entry.name}@permuted", title=f"{entry.title}, permuted labels", fit=Permuted(fit),
+        control="permuted", is_probe=False, role="control", stochastic=True, control_of=entry.name,
+    )  # fmt: skip
+    return [_random(entry, replace(fit, weights=replace(fit.weights, is_random=True))), permuted_labels]
 
 
 def _random(entry: Entry, fit: Callable) -> Entry:
