@@ -114,19 +114,22 @@ def _command(arguments: argparse.Namespace) -> str:
 
 def _all_weights(arguments: argparse.Namespace) -> tuple[Mapping[str, str], Mapping[str, str]]:
     """Files of weights, and files that say which weights leave out what, by names that differ."""
-    weights, left_out = _named(arguments.weights, "--weights"), _named(arguments.left_out, "--left-out")
+    weights, left_out = (
+        _named(arguments.weights, "--weights"),
+        _named(arguments.left_out, "--left-out", "lodo=left_out.json"),
+    )
     if both := sorted(set(weights) & set(left_out)):
         raise ValueError(f"--weights and --left-out both have the name {both[0]!r}; give one of them another name.")
     return weights, left_out
 
 
-def _named(pairs: Sequence[str], flag: str) -> Mapping[str, str]:
+def _named(pairs: Sequence[str], flag: str, example: str = "mine=expert.safetensors") -> Mapping[str, str]:
     """NAME=FILE, as a mapping."""
     found = {}
     for pair in pairs:
         name, equals, path = pair.partition("=")
         if not (name and equals and path):
-            raise ValueError(f"{flag} takes NAME=FILE, such as mine=expert.safetensors, got {pair!r}.")
+            raise ValueError(f"{flag} takes NAME=FILE, such as {example}, got {pair!r}.")
         if name in found:
             raise ValueError(f"{flag} has the name {name!r} twice.")
         found[name] = path
