@@ -198,7 +198,8 @@ def dataset_identity(tasks: Sequence[LoadedTask]) -> LoadedTask | None:
     Parameters
     ----------
     tasks : sequence of LoadedTask
-        Those that run; of several on one data set, the first is taken.
+        Those that run; of several on one data set, the first is taken. Event-related ones are left out, since all
+        windows would have to be as short as theirs.
 
     Returns
     -------
@@ -207,7 +208,8 @@ def dataset_identity(tasks: Sequence[LoadedTask]) -> LoadedTask | None:
     """
     by_dataset: dict[str, LoadedTask] = {}
     for task in tasks:
-        by_dataset.setdefault(task.dataset, task)
+        if not task.facts.is_event_related:
+            by_dataset.setdefault(task.dataset, task)
     if len(by_dataset) < 2:
         return None
     names = tuple(sorted(by_dataset))

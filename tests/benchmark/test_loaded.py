@@ -81,6 +81,8 @@ def test_data_sets_are_told_apart_by_one_channel():
     # Each window is that of one channel of the first data set, in turn.
     np.testing.assert_array_equal(task.data.X[1, 0], first.data.X[1, 1])
     assert dataset_identity([first]) is None
+    responses = replace(loaded("c"), about={**ABOUT, "dataset": "c", "is_event_related": True})
+    assert dataset_identity([first, responses]) is None
 
 
 def test_a_leak_after_thinning_is_still_refused(tmp_path):
