@@ -22,7 +22,8 @@ from mne_specmoe.benchmark.task_data import TaskData
 
 _SHRINKAGES = (None, "auto", 0.1, 0.3, 0.6)
 _LOW_PASS = (12.0, 24.0)  # Hz: responses are slow; 24 Hz is what benchmarks of P300 take
-_XDAWN_STRENGTHS = tuple(map(float, np.logspace(-4, 0, 5)))
+_XDAWN_STRENGTHS = (0.001, 0.03, 1.0)
+_COURSE_SECONDS = 0.04  # of each mean of a time course: 25 numbers per second
 
 
 def _fit_cca(training: TaskData, validation: TaskData, setting: Setting) -> Selected:
@@ -99,7 +100,7 @@ def _smoother(
 
 def _fit_xdawn(training: TaskData, validation: TaskData, setting: Setting, *, centred: bool = False) -> Selected:
     """Covariances of windows with the mean response of each class, in the tangent space, and a linear model there."""
-    counts = sorted({min(count, len(training.ch_names)) for count in (1, 2)})
+    counts = sorted({min(count, len(training.ch_names)) for count in (1, 2, 4)})
     grid = [(edge, count, C) for edge in _LOW_PASS for count in counts for C in _XDAWN_STRENGTHS]
     grid, found = spread(grid, setting.budget.n_looks), []
     for edge, count in dict.fromkeys((edge, count) for edge, count, _ in grid):
@@ -119,6 +120,36 @@ def _fit_xdawn(training: TaskData, validation: TaskData, setting: Setting, *, ce
 def _with_responses(covariances: BaseEstimator, edge: float, data: TaskData) -> np.ndarray:
     """Covariances of filtered windows with the mean responses that were fitted."""
     return shrunk(covariances.transform(low_pass(data.X, edge, data.sfreq)), 0.01)
+
+
+def _fit_courses(training: TaskData, validation: TaskData, setting: Setting) -> Selected:
+    """Time courses, as they are or relative to each window's amplitude, and a linear discriminant of them."""
+
+    def features(data: TaskData) -> np.ndarray:
+        courses = _time_courses(data)
+        return np.stack([courses, _relative(courses, data)], 1).reshape(len(data), 2, -1)
+
+    def make(place: int, shrinkage: float | str | None) -> Pipeline:
+        return make_pipeline(FunctionTransformer(one_of, kw_args={"place": place}), balanced_lda(training, shrinkage))
+
+    candidates = [
+        ({"amplitude": amplitude, "shrinkage": shrinkage}, partial(make, place, shrinkage))
+        for (place, amplitude), shrinkage in product(enumerate(("absolute", "relative")), _SHRINKAGES[1:])
+    ]
+    return fit_best(spread(candidates, setting.budget.n_looks), training, validation, setting, features=features)
+
+
+def _time_courses(data: TaskData) -> np.ndarray:
+    """Means of steps of 40 ms side by side, in µV, shape (n_windows, n_channels, n_steps)."""
+    step = round(_COURSE_SECONDS * data.sfreq)
+    n_steps = data.n_times // step
+    return 1e6 * data.X[..., : n_steps * step].reshape(*data.X.shape[:2], n_steps, step).mean(-1, dtype=float)
+
+
+def _relative(courses: np.ndarray, data: TaskData) -> np.ndarray:
+    """Time courses over the root mean square of their window and channel; those of flat ones are 0."""
+    rms = 1e6 * np.sqrt((data.X.astype(float) ** 2).mean(-1, keepdims=True))
+    return courses / np.where(rms > 0, rms, 1)
 
 
 def _suits_responses(facts: TaskFacts) -> str:
@@ -150,6 +181,7 @@ SPECIALISTS: tuple[Entry, ...] = (
     Entry("spectral-lda", "Band power + LDA", "classical", _fit_spectral_lda, unsuited=_suits_sleep),
     Entry("lda-hmm", "Band power + LDA, smoothed by an HMM", "classical", _fit_lda_hmm, unsuited=_suits_sleep),
     _XDAWN,
+    Entry("courses-lda", "Time courses + LDA", "classical", _fit_courses, unsuited=_suits_responses),
     centred_entry(_XDAWN, partial(_fit_xdawn, centred=True)),
 )
 """In the order of tables."""

@@ -112,7 +112,15 @@ def test_no_entry_looks_more_often_than_it_may(monkeypatch, name, n_looks):
 def test_names_are_those_of_the_benchmark():
     assert list(ENTRIES) == [
         *("dummy", "bandpower-lr", "bandpower-svm", "psd-lr", "csp-lda", "tangent-lr", "tangent6-lr", "cca"),
-        *("spectral-lda", "lda-hmm", "xdawn-lr", "xdawn-lr-centred", "bandpower-lr-centred", "psd-lr-centred"),
+        *(
+            "spectral-lda",
+            "lda-hmm",
+            "xdawn-lr",
+            "courses-lda",
+            "xdawn-lr-centred",
+            "bandpower-lr-centred",
+            "psd-lr-centred",
+        ),
         *("tangent-lr-centred", "tangent6-lr-centred", "tangent6-bandpower-lr"),
         *("eegnet", "shallowfbcspnet", "eegconformer", "st-transformer", "bendr", "biot", "labram"),
         *("cbramod", "bendr-logistic", "biot-logistic", "labram-logistic", "cbramod-logistic"),

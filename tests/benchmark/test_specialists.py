@@ -41,8 +41,8 @@ def responses(n_windows, seed, n_channels=4):
 
 
 @pytest.mark.parametrize("n_channels", [1, 4])
-@pytest.mark.parametrize("name", ["xdawn-lr", "xdawn-lr-centred"])
-def test_xdawn_finds_responses(name, n_channels):
+@pytest.mark.parametrize("name", ["xdawn-lr", "xdawn-lr-centred", "courses-lda"])
+def test_responses_are_found(name, n_channels):
     training, validation, test = (responses(120, seed, n_channels) for seed in (0, 10, 20))
     selected = ENTRIES[name].fit(training, validation, TINY)
     found = selected.predict(test)
@@ -51,11 +51,12 @@ def test_xdawn_finds_responses(name, n_channels):
     assert selected.choice["n_looks"] == 3
 
 
-def test_a_flat_channel_does_not_stop_xdawn():
+@pytest.mark.parametrize("name", ["xdawn-lr", "courses-lda"])
+def test_a_flat_channel_or_window_stops_nobody(name):
     data = responses(60, 0)
     data.X[:, 2] = 0
     data.X[7] = 0
-    assert np.isfinite(ENTRIES["xdawn-lr"].fit(data, data, TINY).predict(data).probabilities).all()
+    assert np.isfinite(ENTRIES[name].fit(data, data, TINY).predict(data).probabilities).all()
 
 
 def sleep(seed):
@@ -105,7 +106,7 @@ def test_the_hidden_markov_model_does_not_mind_the_order_of_windows():
 def test_specialists_are_for_their_kind_of_task(classes, suited):
     facts = TaskFacts("some", classes, ("Cz",), 800, 200.0)
     assert {name for name, entry in ENTRIES.items() if not entry.unsuited(facts)} == suited
-    both = {"xdawn-lr", "xdawn-lr-centred"} if classes else set()
+    both = {"xdawn-lr", "xdawn-lr-centred", "courses-lda"} if classes else set()
     assert {name for name, entry in ENTRIES.items() if not entry.unsuited(facts._replace(is_event_related=True))} == (
         suited | both
     )
