@@ -11,7 +11,7 @@ import torch
 
 from mne_specmoe.assembly import describe
 from mne_specmoe.benchmark.centring import centred_features
-from mne_specmoe.benchmark.classical import CLASSICAL_FEATURES, classical_features, classical_sizes
+from mne_specmoe.benchmark.classical import CLASSICAL_FEATURES, classical_features, classical_size
 from mne_specmoe.benchmark.entries import (
     ADDED,
     CENTRED,
@@ -109,7 +109,7 @@ class Added:
     pick : callable
         Takes the arrays of `embed`, returns features.
     weights_of_added : tuple of float
-        How much the network's features may count, where each kind of classical ones counts 1; of equals the first is
+        How much the network's features may count, where all classical ones together count 1; of equals the first is
         kept.
     """
 
@@ -123,10 +123,10 @@ class Added:
         def features(data: TaskData) -> np.ndarray:
             return np.concatenate([classical(data), self.pick(embed(data, self.weights, setting))], 1)
 
-        *sizes, n_all = *classical_sizes(len(training.ch_names)), features(training.take(np.arange(1))).shape[1]
-        sizes = (*sizes, n_all - sum(sizes))
+        n_classical = classical_size(len(training.ch_names))
+        sizes = n_classical, features(training.take(np.arange(1))).shape[1] - n_classical
         candidates = [
-            ({"weight": weight, "C": C}, partial(logistic_of_blocks, C, sizes, (1.0, 1.0, weight)))
+            ({"weight": weight, "C": C}, partial(logistic_of_blocks, C, sizes, (1.0, weight)))
             for weight, C in product(self.weights_of_added, BLOCK_STRENGTHS)
         ]
         candidates = spread(candidates, setting.budget.n_looks)
