@@ -3,6 +3,8 @@
 from sphinx import addnodes
 from sphinx.application import Sphinx
 
+import mne_specmoe
+
 
 def _skip_fields(app: Sphinx, kind: str, name: str, value: object, skip: bool, options: object) -> bool | None:
     """Leave out named tuples' "Alias for field number 0": the fields stand under Attributes."""
@@ -10,15 +12,21 @@ def _skip_fields(app: Sphinx, kind: str, name: str, value: object, skip: bool, o
 
 
 def _add_anchors(app: Sphinx, doctree) -> None:
-    """Second anchors for objects documented under the module that holds them.
+    """Second anchors: under the package for objects documented under their module, and the other way round.
 
-    A page of source code links back to descriptions by one module name for all, which is the package where the module
-    also holds an object that the package offers.
+    A page of source code links back to descriptions by one module name for all, which is the one that the first object
+    of the module is documented under.
     """
     for signature in doctree.findall(addnodes.desc_signature):
         package, dot, _ = (signature.get("module") or "").partition(".")
-        if dot and package == "mne_specmoe":
-            signature["ids"].append(f"{package}.{signature['fullname']}")
+        if package == "mne_specmoe":
+            name = signature["fullname"]
+            signature["ids"].append(f"{package if dot else _home(name)}.{name}")
+
+
+def _home(name: str) -> str:
+    """Name of the module that holds an object that the package offers."""
+    return getattr(mne_specmoe, name.partition(".")[0]).__module__
 
 
 def setup(app: Sphinx) -> dict:
