@@ -183,9 +183,9 @@ def carry_out(
         "data": plan.data,
         "n_processes": accelerator.num_processes,
     }
+    batches, held_out = _batches(plan, **options)  # first: what is wrong with its options must not leave a run behind
     with accelerator.main_process_first():
         settings = _open_run(path.parent, settings, resume=resume, write=accelerator.is_main_process)
-    batches, held_out = _batches(plan, **options)
     outcome = train(
         objective,
         batches,

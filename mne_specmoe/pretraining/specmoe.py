@@ -49,6 +49,7 @@ def pretrain(
     pair_weight: float | None = None,
     clean_share: float = 1.0,
     max_channels: int | None = None,
+    max_share: float | None = None,
     augment: bool = False,
     validation: float | Sequence[str] = 0.05,
     n_epochs: float | None = None,
@@ -81,6 +82,10 @@ def pretrain(
         nothing of the kind. None: 3 and 1 in the channelwise layout, 0 in the published one.
     max_channels : int | None
         Train on so many channels of a segment, drawn anew for every batch (channelwise layout). None: all.
+    max_share : float | None
+        Largest share of a pass over the data that one montage may have: of montages with more, every pass draws fewer
+        segments, anew; see `CorpusBatches`. Passes are then shorter, while `n_epochs` counts all segments. None: no
+        limit.
     augment : bool
         Vary the segments from pass to pass, which keeps experts from learning a small corpus by heart; see
         `CorpusBatches`. Validation segments stay as they are.
@@ -153,7 +158,7 @@ def pretrain(
         return ReconstructionObjective(SpecHiNet(layout, **network), mask=maps, feature_loss=feature_loss, **loss)
 
     objective = untrained(build, plan.config.seed)
-    variation = {"max_channels": max_channels, "augment": augment}
+    variation = {"max_channels": max_channels, "max_share": max_share, "augment": augment}
     if objective.feature_loss is not None:
         objective.feature_loss.learn(first_signals(plan, N_STATISTICS, **variation))
     settings = {
@@ -161,8 +166,7 @@ def pretrain(
         "mask": asdict(mask),
         **loss,
         **weights,
-        "max_channels": max_channels,
-        "augment": augment,
+        **variation,
     }
     return carry_out(
         plan,
