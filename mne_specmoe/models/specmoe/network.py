@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from mne_specmoe.models.specmoe import channelwise, published_layout
 from mne_specmoe.models.specmoe.config import EMBED_DIM, Reconstruction, SpecHiNetConfig
-from mne_specmoe.models.specmoe.stages import initialise
 from mne_specmoe.nn.layers import seeing_masked
 from mne_specmoe.signal.canonical import pad
 

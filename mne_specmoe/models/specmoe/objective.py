@@ -151,7 +151,9 @@ class ReconstructionObjective(nn.Module):
         )
         others = {}
         if output.envelope is not None:
-            others["envelope"] = self.envelope_weight * envelope_error(output.envelope, padded, kept, self.masked_weight)
+            others["envelope"] = self.envelope_weight * envelope_error(
+                output.envelope, padded, kept, self.masked_weight
+            )
         if self.feature_loss is not None:
             others |= self._read(batch)
         loss = sum(others.values(), loss)

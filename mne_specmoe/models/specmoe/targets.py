@@ -4,6 +4,7 @@ Targets are whitened, so that the band with the most variance does not drown the
 Shapes in the comments: B segments, C channels, T samples, P pairs of channels, K bands.
 """
 
+import itertools
 from collections.abc import Iterable
 
 import torch
@@ -126,7 +127,7 @@ def cross_spectrum(x: Tensor) -> Tensor:
     x = F.pad(x, (0, max(0, _N_PER_SEGMENT - x.shape[-1])))
     frames = x.unfold(-1, _N_PER_SEGMENT, _N_PER_SEGMENT // 2)
     window = torch.hann_window(_N_PER_SEGMENT, dtype=x.dtype, device=x.device)
-    spectrum = torch.fft.rfft((frames - frames.mean(-1, keepdim=True)) * window)[..., :_highest()]  # [B, C, n, F]
+    spectrum = torch.fft.rfft((frames - frames.mean(-1, keepdim=True)) * window)[..., : _highest()]  # [B, C, n, F]
     spectrum = spectrum.movedim(-1, 1)  # [B, F, C, n]
     scale = SFREQ * window.square().sum() * frames.shape[-2]
     return (spectrum @ spectrum.mH / scale).movedim(1, -1)
@@ -156,7 +157,9 @@ def pair_index(x: Tensor) -> Tensor:
 def _in_bands(values: Tensor, edges: tuple[float, ...]) -> Iterable[Tensor]:
     """Parts of values [..., F] between edges in Hz, the lower one included."""
     per_hz = _N_PER_SEGMENT / SFREQ
-    return (values[..., round(low * per_hz) : round(high * per_hz)] for low, high in zip(edges, edges[1:], strict=False))
+    return (
+        values[..., round(low * per_hz) : round(high * per_hz)] for low, high in zip(edges, edges[1:], strict=False)
+    )
 
 
 def _highest() -> int:
