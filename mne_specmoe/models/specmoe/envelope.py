@@ -25,25 +25,32 @@ class EnvelopeDecoder(nn.Module):
 
     .. math:: \\hat S = S \\, (1 + a \\, (e^{E - V} - 1))
 
-    So nothing of a clean amplitude comes in by another way than the embedding, and an embedding that ignores the EEG
+    Where the decoder is told what the mask kept, only the share depends on that, and not the envelope. So nothing of a clean amplitude comes in by another way than the embedding, and an embedding that ignores the EEG
     rebuilds badly.
 
     Parameters
     ----------
     n_hidden : int
         Features between embedding and envelope.
+    told_mask : bool
+        Whether the share in a bin depends on what the mask kept of it, too.
     """
 
-    def __init__(self, n_hidden: int = 256):
+    def __init__(self, n_hidden: int = 256, *, told_mask: bool = False):
         super().__init__()
+        self.told = nn.Parameter(torch.full((N_FREQS, 1), 4.0)) if told_mask else None
         self.expand = nn.Linear(EMBED_DIM, n_hidden)
         self.contract = nn.Linear(n_hidden, 2 * N_FREQS)
         with torch.no_grad():
             self.contract.weight.mul_(0.1)
-            self.contract.bias.copy_(torch.cat([_typical_envelope(), torch.zeros(N_FREQS)]))
+            shares = torch.full((N_FREQS,), -2.0 if told_mask else 0.0)
+            self.contract.bias.copy_(torch.cat([_typical_envelope(), shares]))
 
-    def forward(self, embedding: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Rebuild x [B, C, T] from an embedding [B, C, 128, n]: the signal, and E [B, C, n_freqs, n_frames]."""
+    def forward(self, embedding: Tensor, x: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Rebuild x [B, C, T] from an embedding [B, C, 128, n]: the signal, and E [B, C, n_freqs, n_frames].
+
+        What the mask kept is [B, 1 or C, n_freqs, n_frames], of use to decoders that are told.
+        """
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         spectrum = stft(wide, n_fft=N_FFT, hop=HOP)  # [B, C, F, M]
         n_tokens = embedding.shape[-1]
@@ -51,6 +58,8 @@ class EnvelopeDecoder(nn.Module):
         framed = embedding @ weights.to(embedding)  # [B, C, 128, M]
         output = self.contract(F.gelu(self.expand(framed.transpose(-1, -2)))).transpose(-1, -2)
         envelope, share = output.to(spectrum.real.dtype).chunk(2, -2)
+        if self.told is not None:
+            share = share + self.told * (1 - kept)
         gain = (envelope - log_envelope(spectrum)).clamp_max(_MOST_GAIN).exp() - 1
         rebuilt = istft(spectrum * (1 + share.sigmoid() * gain), n_fft=N_FFT, hop=HOP, n_times=x.shape[-1])
         return rebuilt.to(x.dtype), envelope

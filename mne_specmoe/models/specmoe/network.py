@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mne_specmoe.models.specmoe import channelwise, published_layout
 from mne_specmoe.models.specmoe.config import EMBED_DIM, Reconstruction, SpecHiNetConfig
+from mne_specmoe.models.specmoe.emphasis import emphasise
 from mne_specmoe.nn.layers import seeing_masked
 from mne_specmoe.signal.canonical import pad
 
@@ -94,6 +95,8 @@ class SpecHiNetEncoder(nn.Module):
     ) -> channelwise.Stages | published_layout.Stages:
         """Every stage for x [B, C, T], padded here, relative amplitudes taken here."""
         n_times = x.shape[-1]
+        if self.config.layout == "channelwise":
+            x = emphasise(x)
         if self.config.amplitude == "relative":
             x = x / root_mean_square(x)
         x, positions = self.pad(x, positions)
@@ -165,7 +168,7 @@ class SpecHiNet(nn.Module):
         amplitude: str | None = None,
         decoder: str | None = None,
         bypass: bool = True,
-        told_mask: bool = False,
+        told_mask: bool | None = None,
         masked_norms: bool | None = None,
         n_mixtures: int | None = None,
         edition: int = 2,

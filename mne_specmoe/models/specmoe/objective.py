@@ -93,7 +93,7 @@ class ReconstructionObjective(nn.Module):
         mask: GaussianStftMask | None = None,
         spectral_weight: float = 0.02,
         aux_weights: tuple[float, float] = (0.2, 0.3),
-        envelope_weight: float = 0.3,
+        envelope_weight: float = 1.0,
         masked_weight: float = 0.0,
         feature_loss: FeatureLoss | None = None,
         clean_share: float = 1.0,
