@@ -96,7 +96,7 @@ def decoder_modules(config: SpecHiNetConfig) -> dict[str, nn.Module]:
     if config.told_mask:
         modules["told"] = nn.Linear(N_FFT // 2 + 1, EMBED_DIM)
     if config.decoder == "envelope":
-        return modules | {"envelope_short": EnvelopeDecoder(), "envelope_long": EnvelopeDecoder()}
+        return modules | {"envelope_short": EnvelopeDecoder(COARSE), "envelope_long": EnvelopeDecoder(COARSE)}
     p_drop = config.dropout
     modules |= {
         "up1": stages.up1(p_drop),
@@ -174,10 +174,10 @@ def _attend(block: AxialBlock, grid: Tensor, step: int, locations: Tensor) -> Te
 
 def _told(linear: nn.Linear, embedding: Tensor, x: Tensor, kept: Tensor | None) -> Tensor:
     """What the mask kept [B, 1 or C, F, M] (None: all) around every token of an embedding [B, C, 2, 128, n]."""
-    n_all, n_embedded = n_frames(x.shape[-1], n_fft=N_FFT, hop=HOP), embedding.shape[-1]
+    n_all = n_frames(x.shape[-1], n_fft=N_FFT, hop=HOP)
     if kept is None:
         kept = embedding.new_ones(1, 1, linear.in_features, n_all)
     kept = F.pad(kept, (0, n_all - kept.shape[-1]), value=1.0).to(embedding)
-    weights = frame_weights(n_embedded, n_all, x.shape[-1] / n_embedded).T  # [M, n]
+    weights = frame_weights(embedding.shape[-1], n_all, COARSE).T  # [M, n]
     around = (kept @ (weights / weights.sum(0)).to(kept)).transpose(-1, -2)  # [B, 1 or C, n, F]
     return linear(around).transpose(-1, -2)[:, :, None]

@@ -30,12 +30,15 @@ class EnvelopeDecoder(nn.Module):
 
     Parameters
     ----------
+    n_samples : int
+        Samples that a token of the embedding stands for.
     n_hidden : int
         Features between embedding and envelope.
     """
 
-    def __init__(self, n_hidden: int = 256):
+    def __init__(self, n_samples: int, n_hidden: int = 256):
         super().__init__()
+        self.n_samples = n_samples
         self.expand = nn.Linear(EMBED_DIM, n_hidden)
         self.contract = nn.Linear(n_hidden, 2 * N_FREQS)
         with torch.no_grad():
@@ -46,8 +49,7 @@ class EnvelopeDecoder(nn.Module):
         """Rebuild x [B, C, T] from an embedding [B, C, 128, n]: the signal, and E [B, C, n_freqs, n_frames]."""
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         spectrum = stft(wide, n_fft=N_FFT, hop=HOP)  # [B, C, F, M]
-        n_tokens = embedding.shape[-1]
-        weights = frame_weights(n_tokens, spectrum.shape[-1], x.shape[-1] / n_tokens)
+        weights = frame_weights(embedding.shape[-1], spectrum.shape[-1], self.n_samples)
         framed = embedding @ weights.to(embedding)  # [B, C, 128, M]
         output = self.contract(F.gelu(self.expand(framed.transpose(-1, -2)))).transpose(-1, -2)
         envelope, share = output.to(spectrum.real.dtype).chunk(2, -2)
