@@ -8,8 +8,8 @@ import torch
 from scipy.signal import istft, stft
 from torch import Tensor, nn
 
-from mne_specmoe.models.specmoe.masking import BOTH, FREQUENCY, HOP, N_FFT, SFREQ, GaussianStftMask
 from mne_specmoe.models.specmoe.axial import Attention
+from mne_specmoe.models.specmoe.masking import BOTH, FREQUENCY, HOP, N_FFT, SFREQ, GaussianStftMask
 from mne_specmoe.models.specmoe.network import SpecHiNet, SpecHiNetEncoder
 from mne_specmoe.models.specmoe.published_layout import AttentionBlock, published_heads
 from mne_specmoe.nn.attention import rotate

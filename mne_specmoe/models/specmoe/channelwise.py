@@ -85,6 +85,11 @@ def encode(encoder: nn.Module, x: Tensor, locations: Tensor, n_times: int) -> St
     return Stages(first, second, attended1, third, bottom1, attended2, embedding)
 
 
+def activations(made: Stages) -> dict[str, Tensor]:
+    """Stages by name, features of both branches side by side: [B, C, 2·features, time]."""
+    return {name: grid.flatten(2, 3) for name, grid in made._asdict().items()}
+
+
 def n_tokens(n_times: int, step: int) -> int:
     """Tokens of which half or more are real samples; at least one."""
     return max(1, (n_times + step // 2) // step)

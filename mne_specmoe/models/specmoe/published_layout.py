@@ -110,6 +110,19 @@ def encode(encoder: nn.Module, x: Tensor, positions: Tensor) -> Stages:
     return Stages(first, second, attended1, third, bottom1, attended2, embedding, fine)
 
 
+def activations(made: Stages) -> dict[str, Tensor]:
+    """Stages by name, every channel's own features where they are not mixed yet: [B, C, features, time]."""
+    n_channels = made.down1.shape[2]
+    branches = made.down1.flatten(2).chunk(2, -1)  # each [B, 64, C·n]: the grid that the decoder sees mixes channels
+    second = _tokens(made.down2)  # [B, C·L1, 64]: the buffer of [B, 64, C, L1]
+    grids = made._asdict() | {
+        "down1": _join(*branches, n_channels),
+        "down2": second.reshape(len(second), -1, n_channels, second.shape[1] // n_channels),
+    }
+    del grids["positions"]
+    return {name: grid.transpose(1, 2) for name, grid in grids.items()}
+
+
 def decoder_modules(config: SpecHiNetConfig) -> dict[str, nn.Module]:
     """Modules of a decoder by name, untrained."""
     p_drop = config.dropout

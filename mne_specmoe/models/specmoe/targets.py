@@ -4,7 +4,6 @@ Targets are whitened, so that the band with the most variance does not drown the
 Shapes in the comments: B segments, C channels, T samples, P pairs of channels, K bands.
 """
 
-import itertools
 from collections.abc import Iterable
 
 import torch
