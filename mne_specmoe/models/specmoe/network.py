@@ -68,19 +68,15 @@ class SpecHiNetEncoder(nn.Module):
         activations : dict of str to Tensor
             Name of a stage (`STAGES`) → shape (n_batch, n_channels, n_features, n_tokens). In the channelwise layout
             features are those of the branch of small kernels, then those of the branch of large ones, and tokens of
-            padding are left out. In the published layout the tokens of both branches follow each other.
+            padding are left out. In the published layout the tokens of both branches follow each other; its first
+            attention reads the buffer of ``"down2"`` under another shape, so from there on a channel holds something
+            of all.
         """
-        made = self.stages(x, positions, locations=locations)
-        if self.config.layout == "published":
-            return {name: getattr(made, name).transpose(1, 2) for name in STAGES}
-        return {name: getattr(made, name).flatten(2, 3) for name in STAGES}
+        return _LAYOUTS[self.config.layout].activations(self.stages(x, positions, locations=locations))
 
     def pad(self, x: Tensor, positions: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Zero-pad to what the kernels need: a multiple of 120 samples, and two tokens at least."""
-        if x.ndim != 3:
-            raise ValueError(f"x must be (n_batch, n_channels, n_times), got shape {tuple(x.shape)}.")
-        if 0 in x.shape:
-            raise ValueError(f"x is empty: shape {tuple(x.shape)}.")
+        check_signals(x)
         least = -(-_PUBLISHED_MIN_SAMPLES // x.shape[1]) if self.config.layout == "published" else _MIN_SAMPLES
         return pad(x, positions, min_samples=least)
 
@@ -94,6 +90,7 @@ class SpecHiNetEncoder(nn.Module):
         self, x: Tensor, positions: Tensor | None = None, *, locations: Tensor | None = None
     ) -> channelwise.Stages | published_layout.Stages:
         """Every stage for x [B, C, T], padded here, relative amplitudes taken here."""
+        check_signals(x)
         n_times = x.shape[-1]
         if self.config.layout == "channelwise":
             x = emphasise(x)
@@ -234,6 +231,7 @@ class SpecHiNet(nn.Module):
         reconstruction : Reconstruction
             `short` and `long` have the shape of `x`.
         """
+        check_signals(x)
         n_times = x.shape[-1]
         amplitude = root_mean_square(x) if self.config.amplitude == "relative" else None
         with seeing_masked(self.encoder):
@@ -248,7 +246,16 @@ class SpecHiNet(nn.Module):
 def root_mean_square(x: Tensor) -> Tensor:
     """Amplitude of every segment of x [B, C, T]: [B, 1, 1], at least a ten-millionth of a unit (10 pV)."""
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    return wide.square().mean((1, 2), keepdim=True).sqrt().clamp_min(1e-7)
+    # Bounded before the root, whose gradient at 0 is infinite.
+    return wide.square().mean((1, 2), keepdim=True).clamp_min(1e-14).sqrt()
+
+
+def check_signals(x: Tensor) -> None:
+    """Raise unless x is [B, C, T], none of them 0."""
+    if x.ndim != 3:
+        raise ValueError(f"x must be (n_batch, n_channels, n_times), got shape {tuple(x.shape)}.")
+    if 0 in x.shape:
+        raise ValueError(f"x is empty: shape {tuple(x.shape)}.")
 
 
 def check_locations(locations: Tensor | None, x: Tensor) -> Tensor:
