@@ -83,7 +83,6 @@ def _noise_power() -> float:
 
 
 def _typical_envelope() -> Tensor:
-    """Log envelope of 1/f noise of variance 1, roughly: where training begins."""
+    """Log envelope of 1/f noise that has variance 1 once it is emphasised: where training begins."""
     frequencies = torch.arange(N_FREQS).clamp_min(1) * 0.5
-    power = 1 / frequencies
-    return 0.5 * (power / power.mean() * _noise_power()).log()
+    return 0.5 * (2 / frequencies * _noise_power()).log()
