@@ -21,7 +21,10 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "data.preprocessing": ["prepare_raw"],
         "data.sliceable": ["as_sklearn"],
         "data.sources": ["ArrayRecording"],
+        "data.joining": ["join_corpora"],
+        "data.synthesis": ["synthesize_corpus"],
         "data.synthetic": ["make_epochs"],
+        "data.synthetic_labels": ["read_synthetic_labels"],
         "estimators.brainrvq": ["BrainRVQClassifier", "BrainRVQFeaturizer", "BrainRVQRegressor"],
         "estimators.specmoe": ["SpecMoEClassifier", "SpecMoEFeaturizer", "SpecMoERegressor"],
         "loaders.brainrvq": [

@@ -148,6 +148,10 @@ def _add_corpus(verbs) -> None:
     add("--subject-pattern", help="regular expression, its group is the subject in the path of a file")
     add("--n-jobs", type=int, default=1, help="recordings at a time; -1 for one per core")
     add("--progress", action=argparse.BooleanOptionalAction, default=True, help="show a progress bar")
+    _add_synthesize(verbs)
+    join = _verb(verbs, "join", _corpus_join, "put corpora together, such as a real and a synthetic one")
+    join.add_argument("corpora", type=Path, nargs="+", metavar="CORPUS", help="what to put together")
+    join.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the corpus; new or empty")
     info = _verb(verbs, "info", _corpus_info, "say what a corpus holds")
     info.add_argument("corpus", type=Path, metavar="DIR")
     info.add_argument("--problems", action="store_true", help="list every recording that was left out, and why")
@@ -156,6 +160,56 @@ def _add_corpus(verbs) -> None:
     part.add_argument("--n-subsets", type=int, default=3, help="how many")
     part.add_argument("--by", choices=("index", "subject", "spectrum"), default="index", help="how they are made")
     part.add_argument("--overwrite", action="store_true", help="replace one that was written before")
+
+
+def _add_synthesize(verbs) -> None:
+    """``corpus synthesize``."""
+    parser = _verb(verbs, "synthesize", _corpus_synthesize, "make up a corpus of EEG of which everything is known")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the corpus; goes on with it")
+    add = parser.add_argument
+    add("--hours", type=float, required=True, help="how much, of all people together")
+    text = "caps, worn in turn: paper, a montage of MNE, NAME:24 for 24 of its channels at random, NAME:C3,C4 for these"
+    add("--montage", nargs="+", default=["paper"], help=text)
+    add("--seed", type=int, default=0, help="of everything")
+    add("--person-seconds", type=float, default=120.0, help="EEG of one person")
+    add("--segment-seconds", type=float, default=10.0, help="length of a segment")
+    add("--l-freq", type=_number_or_none, default=0.5, help="high-pass in Hz, or none")
+    add("--h-freq", type=_number_or_none, default=60.0, help="low-pass in Hz, or none")
+    add("--notch", type=_numbers_or_none, default=[50.0, 60.0], help="mains frequencies in Hz, as 50,60; or none")
+    add("--reject-uv", type=_number_or_none, default=300.0, help="segments that reach it are left out; or none")
+    add("--n-jobs", type=int, default=1, help="people at a time; -1 for one per core")
+    add("--progress", action=argparse.BooleanOptionalAction, default=True, help="show a progress bar")
+
+
+def _corpus_synthesize(arguments: argparse.Namespace) -> int:
+    from mne_specmoe.data.synthesis import synthesize_corpus
+
+    try:
+        corpus = synthesize_corpus(
+            arguments.out,
+            hours=arguments.hours,
+            montages=arguments.montage,
+            seed=arguments.seed,
+            person_seconds=arguments.person_seconds,
+            segment_seconds=arguments.segment_seconds,
+            l_freq=arguments.l_freq,
+            h_freq=arguments.h_freq,
+            notch=arguments.notch,
+            reject_uv=arguments.reject_uv,
+            n_jobs=arguments.n_jobs,
+            progress=arguments.progress,
+        )
+    except RuntimeError as error:  # another process makes it, or one of --n-jobs was killed
+        raise OSError(str(error)) from error
+    print(corpus.summary())
+    return 0
+
+
+def _corpus_join(arguments: argparse.Namespace) -> int:
+    from mne_specmoe.data.joining import join_corpora
+
+    print(join_corpora(arguments.corpora, arguments.out).summary())
+    return 0
 
 
 def _corpus_build(arguments: argparse.Namespace) -> int:

@@ -20,17 +20,21 @@ ROOT = Path(__file__).resolve().parents[1]
 # A module imports from the lines above its own only. A new module goes on the highest line it can.
 LAYERS = (
     ("_validation", "_files"),
-    ("signal.canonical", "signal.names", "signal.spectral", "nn.extremes"),
+    ("signal.canonical", "signal.names", "signal.spectral", "signal.waveforms", "nn.extremes"),
     ("nn.attention", "nn.layers", "nn.quantize", "nn.heads", "nn.distributed", "models.interface"),
     ("data.recordings", "data.preprocessing", "data.corpus"),
     ("data.locations",),
     ("data.sliceable", "data.synthetic", "data.sources", "data.segments", "data.batches", "data.windows"),
-    ("data.build",),
+    ("data.build", "data.caps", "data.joining", "data.synthetic_labels"),
+    ("data.synthetic_people",),
+    ("data.synthetic_signals",),
+    ("data.synthesis",),
     (
         "models.specmoe.masking",
         "models.specmoe.config",
         "models.specmoe.stages",
         "models.specmoe.places",
+        "models.specmoe.emphasis",
         "models.brainrvq.masking",
         "models.brainrvq.channels",
     ),
@@ -52,6 +56,7 @@ LAYERS = (
     ("estimators.specmoe", "estimators.brainrvq", "viz"),
     ("features", "benchmark.records", "benchmark.task_data", "benchmark.document", "benchmark.linear"),
     ("benchmark.results", "benchmark.splits", "benchmark.plain", "benchmark.recordings", "benchmark.intervals"),
+    ("benchmark.realism",),
     ("benchmark.brainrvq_plain", "benchmark.sizes", "benchmark.statistics", "benchmark.flops", "benchmark.gauges"),
     ("benchmark.plan", "benchmark.folds", "benchmark.fingerprints", "benchmark.leakage", "benchmark.readers"),
     (
