@@ -251,6 +251,7 @@ def _add_pretrain(verbs, model: str | None) -> None:
     add("--partition-by", choices=("index", "subject", "spectrum"), default="index", help="how subsets are made")
     add("--validation", default="0.05", help="share of the subjects to hold out, or their names: S01,S02")
     add("--max-channels", type=int, help="channels of a segment to train on, drawn anew for every batch (all)")
+    add("--max-share", type=float, help="largest share of a pass that one montage may have, as 0.4 (no limit)")
     add("--n-epochs", type=float, help="passes over the data, in place of --max-steps (the paper's without both)")
     if model in _MODELS:
         _MODELS[model].add_flags(parser)
@@ -440,6 +441,7 @@ def _common(arguments: argparse.Namespace) -> dict[str, object]:
         "subset": arguments.subset,
         "partition_by": arguments.partition_by,
         "max_channels": arguments.max_channels,
+        "max_share": arguments.max_share,
         "validation": _validation(arguments.validation),
         "n_epochs": arguments.n_epochs,
         "training": _config(arguments, TrainingConfig),

@@ -18,8 +18,9 @@ from mne_specmoe.data.corpus import Corpus
 from mne_specmoe.data.sources import ArrayRecording
 from mne_specmoe.data.synthetic import make_eeg
 from mne_specmoe.models.interface import Batch
+from mne_specmoe.models.specmoe.config import LAYOUTS
 from mne_specmoe.models.specmoe.masking import GaussianStftMask
-from mne_specmoe.models.specmoe.network import LAYOUTS, SpecHiNet
+from mne_specmoe.models.specmoe.network import SpecHiNet
 from mne_specmoe.models.specmoe.objective import ReconstructionObjective
 from mne_specmoe.signal.canonical import SFREQ, segment_positions
 

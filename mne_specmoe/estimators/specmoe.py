@@ -12,13 +12,9 @@ from mne_specmoe._validation import UntrainedWarning, check_number, check_option
 from mne_specmoe.estimators._base import Classifier, Featurizer, Regressor
 from mne_specmoe.loaders.specmoe import load_encoders
 from mne_specmoe.models.registry import BUNDLED
-from mne_specmoe.models.specmoe.mixture import (
-    GATE_SCALES,
-    SpecMoE,
-    pooled_embeddings,
-    settle_normalisation,
-)
-from mne_specmoe.models.specmoe.network import EMBED_DIM, LAYOUTS, SpecHiNetConfig, SpecHiNetEncoder
+from mne_specmoe.models.specmoe.config import EMBED_DIM, LAYOUTS, SpecHiNetConfig
+from mne_specmoe.models.specmoe.mixture import GATE_SCALES, SpecMoE, pooled_embeddings
+from mne_specmoe.models.specmoe.network import SpecHiNetEncoder, settle_normalisation
 from mne_specmoe.nn.heads import POOLINGS
 
 Weights = str | os.PathLike | Sequence[str | os.PathLike] | None

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from mne_specmoe._validation import check_number, check_option
-from mne_specmoe.models.specmoe.network import EMBED_DIM, LAYOUTS, SpecHiNet, SpecHiNetConfig, SpecHiNetEncoder
+from mne_specmoe.models.specmoe.config import EMBED_DIM, LAYOUTS, SpecHiNetConfig
+from mne_specmoe.models.specmoe.network import SpecHiNet, SpecHiNetEncoder
 from mne_specmoe.nn.heads import POOLINGS, PredictionHead
 from mne_specmoe.signal.canonical import SFREQ
 from mne_specmoe.signal.spectral import welch_psd
