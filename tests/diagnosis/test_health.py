@@ -13,6 +13,7 @@ from mne_specmoe import (
     BrainRVQTokenizer,
     CheckpointError,
     Diagnosis,
+    SpecHiNet,
     diagnose,
     make_epochs,
     save_brainrvq,
@@ -21,9 +22,9 @@ from mne_specmoe import (
     save_tokenizer,
 )
 from mne_specmoe.diagnosis.findings import UNKNOWN
-from mne_specmoe.diagnosis.specmoe import STAGES, SpecMoEExaminee
+from mne_specmoe.diagnosis.specmoe import SpecMoEExaminee
 from mne_specmoe.diagnosis.weights import open_weights
-from mne_specmoe.loaders.specmoe import load_experts
+from mne_specmoe.models.specmoe.network import STAGES
 
 SIZES = {"n_levels": 2, "n_codes": 16}
 
@@ -91,11 +92,10 @@ def test_the_epochs_used_can_be_limited(epochs):
     assert (limited.n_epochs, limited.n_people) == (8, 4)
 
 
-def test_random_weights_are_of_the_starters_architecture():
+def test_weights_may_be_random():
     examinee = open_weights(None, ch_names=None, n_channels=2)
-    trained = open_weights("starter", ch_names=None, n_channels=2)
-    assert [each.config for each in examinee.experts] == [each.config for each in trained.experts]
-    assert not torch.equal(*(next(each.experts[0].parameters()) for each in (examinee, trained)))
+    assert len(examinee.experts) == 3
+    assert not torch.equal(*(next(each.parameters()) for each in examinee.experts[:2]))
 
 
 # Weights
@@ -148,7 +148,7 @@ def test_bundled_brainrvq_brings_its_tokenizer(epochs):
         ("absent.safetensors", FileNotFoundError, "no weights file"),
         ([], ValueError, "empty list"),
         (3, TypeError, "must be a file"),
-        (["starter", "brainrvq-starter"], ValueError, "one by one"),
+        ([SpecHiNet(), "brainrvq-starter"], ValueError, "BrainRVQ, SpecHiNet; examine them one by one"),
         (["brainrvq-starter", "brainrvq-starter"], ValueError, "one by one"),
         ("brainrvq-starter-tokenizer", CheckpointError, "holds a tokenizer"),
     ],
@@ -156,11 +156,6 @@ def test_bundled_brainrvq_brings_its_tokenizer(epochs):
 def test_what_cannot_be_examined_is_refused(epochs, weights, error, message):
     with pytest.raises(error, match=message):
         diagnose(weights, epochs)
-
-
-def test_the_starter_can_be_opened_as_a_list():
-    n_experts = len(load_experts("starter"))
-    assert len(open_weights(["starter"], ch_names=None, n_channels=3).experts) == n_experts
 
 
 # Epochs and people
