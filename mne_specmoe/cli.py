@@ -592,7 +592,7 @@ def _add_diagnose(verbs) -> None:
     _add_windows(parser)
     add("--tokenizer", metavar="FILE", help="whose codes a BrainRVQ network predicts (brainrvq-starter has its own)")
     add("--max-epochs", type=int, default=240, help="windows used, at most; of all subjects alike")
-    add("--n-random", type=int, default=2, help="seeds of random weights to compare with")
+    add("--n-random", type=int, default=3, help="seeds of random weights to compare with")
     add("--seed", type=int, default=0, help="of masks, strangers and random weights")
     add("--json", type=Path, metavar="FILE", help="write all numbers there")
     add("--figure", type=Path, metavar="FILE", help="draw them there, as .png, .pdf or .svg")

@@ -32,7 +32,7 @@ def diagnose(
     mask: GaussianStftMask | None = None,
     tokenizer: str | os.PathLike | BrainRVQTokenizer | None = None,
     max_epochs: int = 240,
-    n_random: int = 2,
+    n_random: int = 3,
     random_state: int | np.random.RandomState | np.random.Generator | None = 0,
     verbose: int = 0,
 ) -> Diagnosis:
