@@ -158,9 +158,7 @@ def _against_random(trained: NetworkFindings, random: Sequence[NetworkFindings])
     ]
     text = f"training has lost {', '.join(lost)}" if lost else "no band is read worse than from any random weights"
     limit = f"R² at most {MOST_LOST_R2:g} below the worst of random weights, in every band"
-    return _verdict(
-        "against random", not lost, text, limit, *own.values(), *(min(s, default=np.nan) for s in seeds.values())
-    )
+    return _verdict("against random", not lost, text, limit, *own.values(), *worst.values())
 
 
 def _of_recording(shares: dict[str, float]) -> float:

@@ -2,10 +2,12 @@
 
 import json
 
+import brainrvq_files
 import mne
 import numpy as np
 import pytest
 import torch
+from brainrvq_files import fine_tuned_shapes, golden_tensors, pretraining_shapes
 from specmoe_files import expert, published_expert, specmoe, write
 
 from mne_specmoe import (
@@ -24,6 +26,7 @@ from mne_specmoe import (
 from mne_specmoe.diagnosis.findings import UNKNOWN
 from mne_specmoe.diagnosis.specmoe import SpecMoEExaminee
 from mne_specmoe.diagnosis.weights import open_weights
+from mne_specmoe.models.brainrvq.network import BrainRVQEncoder
 from mne_specmoe.models.specmoe.network import STAGES
 
 SIZES = {"n_levels": 2, "n_codes": 16}
@@ -135,6 +138,28 @@ def test_a_brainrvq_network_is_examined_with_its_tokenizer(tmp_path, epochs):
     assert "tokenizer" in unknown(diagnose(network, epochs, "subject", n_random=0))["features of another person"]
     with pytest.raises(CheckpointError, match="holds a tokenizer"):
         diagnose(tokenizer, epochs)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "kind", "no_mask"),
+    [
+        (pretraining_shapes(depth=1, **SIZES), BrainRVQ, None),
+        (fine_tuned_shapes(depth=1), BrainRVQEncoder, "fine-tuned"),
+    ],
+    ids=["pretrained", "fine-tuned"],
+)
+def test_published_files_of_brainrvq_are_examined(tmp_path, epochs, shapes, kind, no_mask):
+    path = brainrvq_files.write(tmp_path / "published.pth", golden_tensors(shapes))
+    examinee = open_weights(path, ch_names=epochs.ch_names, n_channels=2)
+    assert isinstance(examinee.network, kind)
+    assert (examinee.no_mask is None) == (no_mask is None)
+    found = diagnose(path, epochs[:4], n_random=0)
+    assert ("mask" in unknown(found)) == (no_mask is not None)
+
+
+def test_brainrvq_needs_names_that_it_knows(epochs):
+    with pytest.raises(ValueError, match="no row for 2 of the 2 channels"):
+        diagnose("brainrvq-starter", epochs.get_data(), ch_names=["left", "right"])
 
 
 def test_bundled_brainrvq_brings_its_tokenizer(epochs):
