@@ -29,6 +29,7 @@ class Attention(nn.Module):
         self.query_key = nn.Linear(dim, 2 * dim)
         self.value = nn.Linear(dim, dim)
         self.out = nn.Linear(dim, dim)
+        self.attention = F.scaled_dot_product_attention
 
     def forward(self, x: Tensor, places: Tensor | None = None, factors: Tensor | None = None) -> Tensor:
         """Map x [G, N, D] to the same shape; places are added where tokens look for each other, factors rotate them."""
@@ -37,7 +38,7 @@ class Attention(nn.Module):
         if factors is not None:
             query, key = rotate(query, factors), rotate(key, factors)
         value = _heads(self.value(x)).to(query.dtype)
-        attended = F.scaled_dot_product_attention(query, key, value.contiguous())
+        attended = self.attention(query, key, value.contiguous())
         return self.out(attended.transpose(1, 2).flatten(2))
 
 

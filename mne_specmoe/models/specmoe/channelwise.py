@@ -85,6 +85,11 @@ def encode(encoder: nn.Module, x: Tensor, locations: Tensor, n_times: int) -> St
     return Stages(first, second, attended1, third, bottom1, attended2, embedding)
 
 
+def activations(made: Stages) -> dict[str, Tensor]:
+    """Stages by name, features of both branches side by side: [B, C, 2·features, time]."""
+    return {name: grid.flatten(2, 3) for name, grid in made._asdict().items()}
+
+
 def n_tokens(n_times: int, step: int) -> int:
     """Tokens of which half or more are real samples; at least one."""
     return max(1, (n_times + step // 2) // step)
@@ -96,7 +101,8 @@ def decoder_modules(config: SpecHiNetConfig) -> dict[str, nn.Module]:
     if config.told_mask and config.decoder != "envelope":
         modules["told"] = nn.Linear(N_FFT // 2 + 1, EMBED_DIM)
     if config.decoder == "envelope":
-        return {f"envelope_{branch}": EnvelopeDecoder(told_mask=config.told_mask) for branch in ("short", "long")}
+        decoders = (EnvelopeDecoder(COARSE, told_mask=config.told_mask) for _ in range(2))
+        return dict(zip(("envelope_short", "envelope_long"), decoders, strict=True))
     p_drop = config.dropout
     modules |= {
         "up1": stages.up1(p_drop),
@@ -121,7 +127,7 @@ def decode(decoder: nn.Module, made: Stages, x: Tensor, locations: Tensor, kept:
         long, long_envelope = decoder.envelope_long(made.embedding[:, :, 1], x, kept)
         return Reconstruction(short, long, None, None, torch.stack([short_envelope, long_envelope], 2))
     if kept is not None:
-        made = made._replace(embedding=made.embedding + _told(decoder.told, made.embedding, x, kept))
+        made = made._replace(embedding=made.embedding + _told(decoder.told, made.embedding, kept))
     return _draw(decoder, made, x, locations)
 
 
@@ -178,9 +184,8 @@ def _attend(block: AxialBlock, grid: Tensor, step: int, locations: Tensor) -> Te
     return attended.unflatten(2, (2, -1)).transpose(-1, -2)
 
 
-def _told(linear: nn.Linear, embedding: Tensor, x: Tensor, kept: Tensor) -> Tensor:
+def _told(linear: nn.Linear, embedding: Tensor, kept: Tensor) -> Tensor:
     """What the mask kept [B, 1 or C, F, M] around every token of an embedding [B, C, 2, 128, n], as its features."""
-    n_embedded = embedding.shape[-1]
-    weights = frame_weights(n_embedded, kept.shape[-1], x.shape[-1] / n_embedded).T  # [M, n]
+    weights = frame_weights(embedding.shape[-1], kept.shape[-1], COARSE).T  # [M, n]
     around = (kept @ (weights / weights.sum(0)).to(kept)).transpose(-1, -2)  # [B, 1 or C, n, F]
     return linear(around).transpose(-1, -2)[:, :, None]

@@ -75,6 +75,9 @@ class SpecHiNetConfig:
         check_number("dropout", self.dropout, minimum=0.0, maximum=0.999)
         check_option("amplitude", self.amplitude, AMPLITUDES)
         check_option("decoder", self.decoder, DECODERS)
+        for name in ("bypass", "told_mask", "masked_norms"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} must be True or False, got {getattr(self, name)!r}.")
         check_number("n_mixtures", self.n_mixtures, minimum=0, integer=True)
         if self.edition != EDITION:
             raise ValueError(f"edition must be {EDITION}, got {self.edition!r}: networks of others cannot be built.")

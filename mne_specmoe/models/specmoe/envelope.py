@@ -30,14 +30,17 @@ class EnvelopeDecoder(nn.Module):
 
     Parameters
     ----------
+    n_samples : int
+        Samples that a token of the embedding stands for.
     n_hidden : int
         Features between embedding and envelope.
     told_mask : bool
         Whether the share in a bin depends on what the mask kept of it, too.
     """
 
-    def __init__(self, n_hidden: int = 256, *, told_mask: bool = False):
+    def __init__(self, n_samples: int, n_hidden: int = 256, *, told_mask: bool = False):
         super().__init__()
+        self.n_samples = n_samples
         self.told = nn.Parameter(torch.full((N_FREQS, 1), 4.0)) if told_mask else None
         self.expand = nn.Linear(EMBED_DIM, n_hidden)
         self.contract = nn.Linear(n_hidden, 2 * N_FREQS)
@@ -53,8 +56,7 @@ class EnvelopeDecoder(nn.Module):
         """
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         spectrum = stft(wide, n_fft=N_FFT, hop=HOP)  # [B, C, F, M]
-        n_tokens = embedding.shape[-1]
-        weights = frame_weights(n_tokens, spectrum.shape[-1], x.shape[-1] / n_tokens)
+        weights = frame_weights(embedding.shape[-1], spectrum.shape[-1], self.n_samples)
         framed = embedding @ weights.to(embedding)  # [B, C, 128, M]
         output = self.contract(F.gelu(self.expand(framed.transpose(-1, -2)))).transpose(-1, -2)
         envelope, share = output.to(spectrum.real.dtype).chunk(2, -2)
@@ -81,7 +83,6 @@ def _noise_power() -> float:
 
 
 def _typical_envelope() -> Tensor:
-    """Log envelope of 1/f noise of variance 1, roughly: where training begins."""
+    """Log envelope of 1/f noise that has variance 1 once it is emphasised: where training begins."""
     frequencies = torch.arange(N_FREQS).clamp_min(1) * 0.5
-    power = 1 / frequencies
-    return 0.5 * (power / power.mean() * _noise_power()).log()
+    return 0.5 * (2 / frequencies * _noise_power()).log()

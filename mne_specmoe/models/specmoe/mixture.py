@@ -3,8 +3,8 @@
 Source: arXiv:2603.16739. Shapes in the comments: B batch, C channels, E experts, F frequencies.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import NamedTuple
 
 import torch
@@ -392,25 +392,17 @@ class ExpertSetConfig:
     ----------
     n_experts : int
         Number of experts.
-    layout : {"channelwise", "published"}
-        See `SpecHiNetConfig`.
-    dropout : float
-        Dropout probability.
-    amplitude : {"absolute", "relative"}
-        See `SpecHiNetConfig`.
-    decoder : {"signal", "gains"}
-        See `SpecHiNetConfig`.
+    expert : SpecHiNetConfig | mapping
+        Of every one of them; a mapping of its fields, as it stands in files, becomes one.
     """
 
     n_experts: int = 3
-    layout: str = "channelwise"
-    dropout: float = 0.2
-    amplitude: str = "absolute"
-    decoder: str = "signal"
+    expert: SpecHiNetConfig = field(default_factory=SpecHiNetConfig)
 
     def __post_init__(self):
         check_number("n_experts", self.n_experts, minimum=1, integer=True)
-        SpecHiNetConfig(self.layout, self.dropout, self.amplitude, self.decoder)
+        if isinstance(self.expert, Mapping):
+            object.__setattr__(self, "expert", SpecHiNetConfig(**self.expert))
 
 
 class ExpertSet(nn.Module):
@@ -418,10 +410,10 @@ class ExpertSet(nn.Module):
 
     Parameters
     ----------
-    n_experts, layout, dropout, amplitude, decoder
-        See `ExpertSetConfig`.
+    n_experts, expert
+        See `ExpertSetConfig`. None: the default expert.
     experts : sequence of SpecHiNet | None
-        Experts to use, all of one layout; the rest is theirs then. None: untrained ones.
+        Experts to use, all of one architecture, but for dropout; the rest is theirs then. None: untrained ones.
 
     Attributes
     ----------
@@ -434,22 +426,25 @@ class ExpertSet(nn.Module):
     def __init__(
         self,
         n_experts: int = 3,
-        layout: str = "channelwise",
+        expert: SpecHiNetConfig | Mapping | None = None,
         *,
-        dropout: float = 0.2,
-        amplitude: str = "absolute",
-        decoder: str = "signal",
         experts: Sequence[SpecHiNet] | None = None,
     ):
         super().__init__()
         if experts is not None:
-            n_experts, dropout = len(experts), experts[0].config.dropout
-            layout, amplitude, decoder = (shared_setting(n, experts) for n in ("layout", "amplitude", "decoder"))
-        self.config = ExpertSetConfig(n_experts, layout, dropout, amplitude, decoder)
+            n_experts, expert = len(experts), shared_config(experts)
+        self.config = ExpertSetConfig(n_experts, expert or SpecHiNetConfig())
         if experts is None:
-            options = {"dropout": dropout, "amplitude": amplitude, "decoder": decoder}
-            experts = [SpecHiNet(layout, **options) for _ in range(n_experts)]
+            experts = [SpecHiNet(**asdict(self.config.expert)) for _ in range(n_experts)]
         self.experts = nn.ModuleList(experts)
+
+
+def shared_config(experts: Sequence[SpecHiNet | SpecHiNetEncoder]) -> SpecHiNetConfig:
+    """The architecture of all experts, dropout being that of the first; raise a ValueError where they differ."""
+    for setting in fields(SpecHiNetConfig):
+        if setting.name != "dropout":
+            shared_setting(setting.name, experts)
+    return experts[0].config
 
 
 def shared_setting(name: str, experts: Sequence[SpecHiNet | SpecHiNetEncoder]) -> str | bool:
@@ -465,31 +460,3 @@ def pooled_embeddings(experts: Sequence[SpecHiNetEncoder], x: Tensor, time_pooli
     pool, n_channels = POOLINGS[time_pooling], x.shape[1]
     pooled = [pool(e.per_channel(e(x), n_channels), -1) for e in experts]
     return torch.stack(pooled, 1)
-
-
-@torch.no_grad()
-def settle_normalisation(expert: SpecHiNetEncoder) -> None:
-    """Give the batch normalisations of an untrained expert the statistics of EEG-like noise.
-
-    An untrained network in evaluation mode has running statistics 0 and 1, under which the signal fades to nothing
-    within a few layers. One pass over seeded 1/f noise at the amplitude of EEG gives it statistics that keep the
-    signal alive, and that depend on no recording.
-    """
-    generator = torch.Generator().manual_seed(0)
-    spectrum = torch.fft.rfft(torch.randn(8, 2, 960, generator=generator))
-    frequencies = torch.arange(spectrum.shape[-1]).clamp_min(1)
-    noise = torch.fft.irfft(spectrum / frequencies.sqrt(), n=960)
-    noise = 0.2 * noise / noise.std(-1, keepdim=True)  # 20 µV
-    norms = [m for m in expert.modules() if isinstance(m, nn.BatchNorm1d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 1.0
-    was_training = expert.training
-    expert.train()
-    for module in expert.modules():
-        if isinstance(module, nn.Dropout):
-            module.eval()
-    expert(noise)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    expert.train(was_training)

@@ -68,19 +68,15 @@ class SpecHiNetEncoder(nn.Module):
         activations : dict of str to Tensor
             Name of a stage (`STAGES`) → shape (n_batch, n_channels, n_features, n_tokens). In the channelwise layout
             features are those of the branch of small kernels, then those of the branch of large ones, and tokens of
-            padding are left out. In the published layout the tokens of both branches follow each other.
+            padding are left out. In the published layout the tokens of both branches follow each other; its first
+            attention reads the buffer of ``"down2"`` under another shape, so from there on a channel holds something
+            of all.
         """
-        made = self.stages(x, positions, locations=locations)
-        if self.config.layout == "published":
-            return {name: getattr(made, name).transpose(1, 2) for name in STAGES}
-        return {name: getattr(made, name).flatten(2, 3) for name in STAGES}
+        return _LAYOUTS[self.config.layout].activations(self.stages(x, positions, locations=locations))
 
     def pad(self, x: Tensor, positions: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Zero-pad to what the kernels need: a multiple of 120 samples, and two tokens at least."""
-        if x.ndim != 3:
-            raise ValueError(f"x must be (n_batch, n_channels, n_times), got shape {tuple(x.shape)}.")
-        if 0 in x.shape:
-            raise ValueError(f"x is empty: shape {tuple(x.shape)}.")
+        check_signals(x)
         least = -(-_PUBLISHED_MIN_SAMPLES // x.shape[1]) if self.config.layout == "published" else _MIN_SAMPLES
         return pad(x, positions, min_samples=least)
 
@@ -90,10 +86,15 @@ class SpecHiNetEncoder(nn.Module):
             return embedding.reshape(len(embedding), n_channels, EMBED_DIM, -1)
         return embedding.unflatten(-1, (n_channels, -1)).transpose(1, 2)
 
+    def amplitude(self, x: Tensor) -> Tensor | float:
+        """What relative amplitudes of x [B, C, T] are relative to, [B, 1, 1]; 1 where they are absolute."""
+        return root_mean_square(emphasise(x)) if self.config.amplitude == "relative" else 1.0
+
     def stages(
         self, x: Tensor, positions: Tensor | None = None, *, locations: Tensor | None = None
     ) -> channelwise.Stages | published_layout.Stages:
         """Every stage for x [B, C, T], padded here, relative amplitudes taken here."""
+        check_signals(x)
         n_times = x.shape[-1]
         if self.config.layout == "channelwise":
             x = emphasise(x)
@@ -234,13 +235,14 @@ class SpecHiNet(nn.Module):
         reconstruction : Reconstruction
             `short` and `long` have the shape of `x`.
         """
+        check_signals(x)
         n_times = x.shape[-1]
-        amplitude = root_mean_square(x) if self.config.amplitude == "relative" else None
+        amplitude = self.encoder.amplitude(x)
         with seeing_masked(self.encoder):
             made = self.encoder.stages(x, positions, locations=locations)
-        padded, _ = self.encoder.pad(x if amplitude is None else x / amplitude)
+        padded, _ = self.encoder.pad(x / amplitude)
         output = self.decoder(made, padded, locations=locations, kept=kept)
-        if amplitude is not None:
+        if self.config.amplitude == "relative":
             output = output.scaled(amplitude)
         return output._replace(short=output.short[..., :n_times], long=output.long[..., :n_times])
 
@@ -248,7 +250,16 @@ class SpecHiNet(nn.Module):
 def root_mean_square(x: Tensor) -> Tensor:
     """Amplitude of every segment of x [B, C, T]: [B, 1, 1], at least a ten-millionth of a unit (10 pV)."""
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    return wide.square().mean((1, 2), keepdim=True).sqrt().clamp_min(1e-7)
+    # Bounded before the root, whose gradient at 0 is infinite.
+    return wide.square().mean((1, 2), keepdim=True).clamp_min(1e-14).sqrt()
+
+
+def check_signals(x: Tensor) -> None:
+    """Raise unless x is [B, C, T], none of them 0."""
+    if x.ndim != 3:
+        raise ValueError(f"x must be (n_batch, n_channels, n_times), got shape {tuple(x.shape)}.")
+    if 0 in x.shape:
+        raise ValueError(f"x is empty: shape {tuple(x.shape)}.")
 
 
 def check_locations(locations: Tensor | None, x: Tensor) -> Tensor:

@@ -23,6 +23,9 @@ from mne_specmoe.signal.spectral import stft
 N_FFT = 512
 """Samples of a frame of the spectral term; frames overlap by half."""
 
+N_COMPARED = 120
+"""Frequencies of log envelopes that count, 0.5 Hz apart: beyond 60 Hz recordings hold little but noise."""
+
 N_PUBLISHED_CHANNELS = 19
 """Outputs of the published layout's auxiliary heads, which stand for the channels."""
 
@@ -67,7 +70,8 @@ class ReconstructionObjective(nn.Module):
     Raises
     ------
     ValueError, TypeError
-        If a weight is negative, or no number, or if the published layout is given a feature loss.
+        If a weight is negative, or no number, if the published layout is given a feature loss, or if a network with
+        ``masked_norms`` is given none.
 
     See Also
     --------
@@ -77,7 +81,7 @@ class ReconstructionObjective(nn.Module):
     --------
     >>> import torch
     >>> from mne_specmoe.models.interface import Batch
-    >>> objective = ReconstructionObjective(SpecHiNet("channelwise", decoder="signal"))
+    >>> objective = ReconstructionObjective(SpecHiNet("channelwise", decoder="signal", masked_norms=False))
     >>> x, locations = torch.randn(2, 3, 1200), torch.full((3, 3), torch.nan)
     >>> positions = torch.linspace(1, 10, 1200).expand(2, -1)
     >>> batch = Batch(x, positions, torch.tensor([1, 2]), ("C3", "Cz", "C4"), locations)
@@ -105,6 +109,11 @@ class ReconstructionObjective(nn.Module):
         check_number("clean_share", clean_share, minimum=0.0, maximum=1.0, strict=True)
         if feature_loss is not None and network.config.layout == "published":
             raise ValueError("A feature loss needs layout='channelwise'; the published layout is trained as published.")
+        if feature_loss is None and network.config.masked_norms:
+            raise ValueError(
+                "A network with masked_norms=True learns what clean segments are like from the clean view alone, which "
+                "is read by a feature loss only; give a feature_loss, or a network with masked_norms=False."
+            )
         self.network = network
         self.mask = GaussianStftMask() if mask is None else mask
         self.spectral_weight = spectral_weight
@@ -231,7 +240,7 @@ def reconstruction_loss(
 
 
 def envelope_error(envelope: Tensor, clean: Tensor, kept: Tensor, masked_weight: float = 0.0) -> Tensor:
-    """Mean squared error of log envelopes from those of the clean signal.
+    """Mean squared error of log envelopes from those of the clean signal, up to 60 Hz.
 
     Parameters
     ----------
@@ -247,13 +256,15 @@ def envelope_error(envelope: Tensor, clean: Tensor, kept: Tensor, masked_weight:
     Returns
     -------
     error : Tensor
-        A scalar.
+        A scalar, the mean over segments.
     """
     with torch.autocast(clean.device.type, enabled=False):
         target = log_envelope(stft(_wide(clean), n_fft=MASK_FRAME, hop=HOP))[..., : kept.shape[-1]]
-        weights = 1 + masked_weight * (1 - kept)
-        errors = (_wide(envelope)[..., : kept.shape[-1]] - target[:, :, None]).square() * weights[:, :, None]
-        return errors.mean() / weights.mean()
+        weights = 1 + masked_weight * (1 - kept[..., :N_COMPARED, :])
+        difference = _wide(envelope)[..., : kept.shape[-1]] - target[:, :, None]
+        errors = difference[..., :N_COMPARED, :].square() * weights[:, :, None]
+        # Segment by segment, so that a batch is the mean of its segments, however it is spread over processes.
+        return (errors.mean((1, 2, 3, 4)) / weights.mean((1, 2, 3))).mean()
 
 
 def _auxiliary_distances(signal: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -42,13 +42,14 @@ class AttentionBlock(nn.Module):
         self.contract = nn.Linear(2 * embed_dim, embed_dim)
         self.dropout = Dropout(p_drop)
         self.feed_forward_norm = SampleStdLayerNorm(embed_dim)
+        self.attention = published_attention
 
     def forward(self, x: Tensor, positions: Tensor) -> Tensor:
         """Map tokens x [B, N, D] at positions [B, N] to tokens of the same shape."""
         query = self.query(x)
         positions = positions.to(torch.promote_types(x.dtype, torch.float32))
         factors = rotary_factors(positions, query.shape[-1] // N_HEADS)
-        attended = published_attention(query, self.key(x), self.value(x), factors)
+        attended = self.attention(query, self.key(x), self.value(x), factors)
         attended = attended.transpose(1, 2).flatten(2)  # [B, N, D]
         # The residual is the projected query, not x.
         hidden = self.attention_norm(query + self.out(attended))
@@ -58,7 +59,7 @@ class AttentionBlock(nn.Module):
 
 def published_attention(query: Tensor, key: Tensor, value: Tensor, factors: Tensor) -> Tensor:
     """Heads re-read; query, key and value rotated; softmax over queries: [B, N, D] → [B, heads, N, D/heads]."""
-    query, key, value = (rotate(_heads(x), factors) for x in (query, key, value))
+    query, key, value = (rotate(published_heads(x), factors) for x in (query, key, value))
     return query_normalised_attention(query, key, value)
 
 
@@ -109,6 +110,19 @@ def encode(encoder: nn.Module, x: Tensor, positions: Tensor) -> Stages:
     return Stages(first, second, attended1, third, bottom1, attended2, embedding, fine)
 
 
+def activations(made: Stages) -> dict[str, Tensor]:
+    """Stages by name, every channel's own features where they are not mixed yet: [B, C, features, time]."""
+    n_channels = made.down1.shape[2]
+    branches = made.down1.flatten(2).chunk(2, -1)  # each [B, 64, C·n]: the grid that the decoder sees mixes channels
+    second = _tokens(made.down2)  # [B, C·L1, 64]: the buffer of [B, 64, C, L1]
+    grids = made._asdict() | {
+        "down1": _join(*branches, n_channels),
+        "down2": second.reshape(len(second), -1, n_channels, second.shape[1] // n_channels),
+    }
+    del grids["positions"]
+    return {name: grid.transpose(1, 2) for name, grid in grids.items()}
+
+
 def decoder_modules(config: SpecHiNetConfig) -> dict[str, nn.Module]:
     """Modules of a decoder by name, untrained."""
     p_drop = config.dropout
@@ -143,7 +157,7 @@ def _initialised(modules: dict[str, nn.Module]) -> dict[str, nn.Module]:
     return modules
 
 
-def _heads(x: Tensor) -> Tensor:
+def published_heads(x: Tensor) -> Tensor:
     """[B, N, D] re-read as [B, heads, N, D/heads]."""
     return x.reshape(x.shape[0], N_HEADS, x.shape[1], -1)
 
