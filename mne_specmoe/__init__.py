@@ -25,6 +25,8 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "data.synthesis": ["synthesize_corpus"],
         "data.synthetic": ["make_epochs"],
         "data.synthetic_labels": ["read_synthetic_labels"],
+        "diagnosis.findings": ["Diagnosis"],
+        "diagnosis.health": ["diagnose"],
         "estimators.brainrvq": ["BrainRVQClassifier", "BrainRVQFeaturizer", "BrainRVQRegressor"],
         "estimators.specmoe": ["SpecMoEClassifier", "SpecMoEFeaturizer", "SpecMoERegressor"],
         "loaders.brainrvq": [
@@ -56,6 +58,6 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "reconstruction": ["band_errors", "reconstruct"],
         "tokenization": ["TokenizedEpochs", "tokenize"],
         "training": ["Housekeeping", "TrainingConfig"],
-        "viz": ["plot_gate", "plot_mask", "plot_reconstruction"],
+        "viz": ["plot_diagnosis", "plot_gate", "plot_mask", "plot_reconstruction"],
     },
 )
