@@ -1,65 +1,64 @@
 """SpecMoE as scikit-learn estimators."""
 
-import os
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from mne_specmoe._validation import UntrainedWarning, check_number, check_option, listed
+from mne_specmoe._validation import check_number, check_option
+from mne_specmoe.data.locations import channel_locations
 from mne_specmoe.estimators._base import Classifier, Featurizer, Regressor
-from mne_specmoe.loaders.specmoe import load_encoders
-from mne_specmoe.models.registry import BUNDLED
-from mne_specmoe.models.specmoe.mixture import (
-    GATE_SCALES,
-    SpecMoE,
-    pooled_embeddings,
-    settle_normalisation,
-)
-from mne_specmoe.models.specmoe.network import EMBED_DIM, LAYOUTS, SpecHiNetConfig, SpecHiNetEncoder
+from mne_specmoe.estimators.weights import Weights, check_weights, specmoe_experts
+from mne_specmoe.models.specmoe.mixture import GATE_SCALES, PARTS, STAGE_WIDTHS, SpecMoE, check_parts
+from mne_specmoe.models.specmoe.network import LAYOUTS
+from mne_specmoe.nn.activations import check_readout
 from mne_specmoe.nn.heads import POOLINGS
 
-Weights = str | os.PathLike | Sequence[str | os.PathLike] | None
+READOUT = ("embedding.mean", "down1.log_std")
+"""What is taken of the experts unless told otherwise."""
+
+ALL_PARTS = PARTS
+"""Parts that are used unless told otherwise."""
 
 
-def _check_experts_parameters(estimator: object) -> None:
-    """Parameters that choose experts and pooling over time."""
-    weights = estimator.weights
-    if not (weights is None or isinstance(weights, str | os.PathLike | list | tuple)):
-        raise TypeError(
-            f"weights must be a name ({listed(BUNDLED)}), a path, a list of paths, or None, got {weights!r}."
+class _SpecMoE:
+    """What the estimators add to the shells of `_base`: experts, and where the channels are."""
+
+    def _check_experts_parameters(self) -> None:
+        """Parameters that choose experts and parts."""
+        check_weights(self.weights)
+        check_number("n_experts", self.n_experts, minimum=1, integer=True)
+        check_option("layout", self.layout, (*LAYOUTS, None))
+        check_parts(self.parts, PARTS)
+        check_readout(self.readout, tuple(STAGE_WIDTHS))
+
+    def _look_at_channels(self, X: object) -> None:
+        """Find out where channels are; nowhere if they have no names."""
+        self.locations_ = None if self.ch_names_ is None else channel_locations(X, self.ch_names_)
+
+    def _network(self, n_outputs: int, n_times: int, **options) -> SpecMoE:
+        """A network with the parts that were chosen."""
+        return SpecMoE(
+            n_outputs,
+            self.n_channels_,
+            n_times,
+            experts=specmoe_experts(self.weights, self.n_experts, self.layout),
+            parts=self.parts_,
+            readout=tuple(self.readout),
+            channel_pooling=self.channel_pooling,
+            n_evoked=self.n_evoked_,
+            locations=None if self.locations_ is None else _plain_places(self.locations_),
+            **options,
         )
-    check_number("n_experts", estimator.n_experts, minimum=1, integer=True)
-    check_option("layout", estimator.layout, (*LAYOUTS, None))
-    check_option("time_pooling", estimator.time_pooling, tuple(POOLINGS))
 
 
-def _experts(weights: Weights, n_experts: int, layout: str | None) -> list[SpecHiNetEncoder]:
-    """Load experts, or make random ones and say so."""
-    if weights is not None:
-        experts = load_encoders(weights)
-        found = experts[0].config.layout
-        if layout not in (None, found):
-            raise ValueError(
-                f"layout={layout!r}, but the experts in weights={weights!r} have layout {found!r}; leave layout=None, "
-                "or give other weights: published files have layout 'published', random experts (weights=None) either."
-            )
-        return experts
-    warnings.warn(
-        "weights=None: the experts are random. They have learnt nothing from other recordings, and results say nothing "
-        'about pretraining. Leave weights at "starter" or give files, or take this as a baseline of random features.',
-        UntrainedWarning,
-        stacklevel=5,
-    )
-    experts = [SpecHiNetEncoder(SpecHiNetConfig(layout or LAYOUTS[0])) for _ in range(n_experts)]
-    for expert in experts:
-        settle_normalisation(expert)
-    return experts
+def _plain_places(locations: np.ndarray) -> tuple[tuple[float, ...] | None, ...]:
+    """Places as numbers of Python, None where they are not known."""
+    return tuple(tuple(map(float, place)) if np.isfinite(place).all() else None for place in locations)
 
 
-class SpecMoEFeaturizer(Featurizer):
+class SpecMoEFeaturizer(_SpecMoE, Featurizer):
     """Features of EEG epochs from frozen SpecMoE experts.
 
     Parameters
@@ -118,8 +117,10 @@ class SpecMoEFeaturizer(Featurizer):
         sfreq: float | None = None,
         unit: str = "V",
         ch_names: Sequence[str] | None = None,
-        time_pooling: str = "mean",
+        parts: Sequence[str] = ALL_PARTS,
+        readout: Sequence[str] = READOUT,
         channel_pooling: str | None = "mean",
+        center_by: str | bool | None = None,
         batch_size: int = 64,
         device: str = "auto",
         precision: str = "float32",
@@ -132,57 +133,41 @@ class SpecMoEFeaturizer(Featurizer):
         self.sfreq = sfreq
         self.unit = unit
         self.ch_names = ch_names
-        self.time_pooling = time_pooling
+        self.parts = parts
+        self.readout = readout
         self.channel_pooling = channel_pooling
+        self.center_by = center_by
         self.batch_size = batch_size
         self.device = device
         self.precision = precision
         self.verbose = verbose
         self.random_state = random_state
 
-    def get_feature_names_out(self, input_features=None) -> np.ndarray:
-        """Names of the features, such as ``expert1_007``, or ``Cz_expert1_007`` with channels kept apart.
-
-        Parameters
-        ----------
-        input_features : ignored
-            Present for scikit-learn's sake.
-
-        Returns
-        -------
-        names : ndarray of str, shape (n_features,)
-        """
-        check_is_fitted(self)
-        names = [f"expert{e + 1}_{i:03d}" for e in range(len(self.experts_)) for i in range(EMBED_DIM)]
-        if self.channel_pooling is None:
-            channels = self.ch_names_ or [f"channel{c + 1}" for c in range(self.n_channels_)]
-            names = [f"{channel}_{name}" for channel in channels for name in names]
-        return np.asarray(names, dtype=object)
-
     def _check_parameters(self) -> None:
-        _check_experts_parameters(self)
+        self._check_experts_parameters()
         check_option("channel_pooling", self.channel_pooling, (*POOLINGS, None))
 
-    def _make_experts(self) -> nn.ModuleList:
-        return nn.ModuleList(_experts(self.weights, self.n_experts, self.layout))
+    def _make_network(self, n_outputs: int, n_times: int) -> SpecMoE:
+        return self._network(n_outputs, n_times, head="linear")
 
-    def _embed(self, x: Tensor) -> Tensor:
-        embedding = pooled_embeddings(self.experts_, x, self.time_pooling)  # [B, E, C, 128]
-        if self.channel_pooling is None:
-            return embedding.transpose(1, 2).flatten(1)
-        return POOLINGS[self.channel_pooling](embedding, 2).flatten(1)
+    @property
+    def experts_(self) -> nn.ModuleList:
+        """The encoders."""
+        return self.network_.experts
 
 
-class _SpecMoEPredictor:
+class _SpecMoEPredictor(_SpecMoE):
     """What classifier and regressor add to the shells of `_base`: gates, parameters and network of SpecMoE."""
 
-    def gate_weights(self, X) -> np.ndarray:
+    def gate_weights(self, X, groups=None) -> np.ndarray:
         """How far the gate opens, on average over an expert's 128 features.
 
         Parameters
         ----------
         X : mne.Epochs | list of mne.Epochs | array-like
-            Epochs of the length and with the channels of fit.
+            Epochs with the channels of fit.
+        groups : array-like of shape (n_epochs,) | str | None
+            Whom each epoch is of, if people are centred; gates do not depend on it.
 
         Returns
         -------
@@ -190,27 +175,39 @@ class _SpecMoEPredictor:
             In (0, 1). Channels in the order of ``ch_names_``.
         """
         check_is_fitted(self)
+        if self.network_.config.head == "linear":
+            raise ValueError(
+                f"head={self.head!r} has no gate: one linear layer reads all parts. Fit with head='mlp' for one."
+            )
 
-        def mean_gate(embedding: Tensor, psd: Tensor) -> Tensor:
+        def mean_gate(embedding: Tensor, psd: Tensor, features: Tensor | None = None) -> Tensor:
             return self.network_.readout.gate(psd).mean(-1).transpose(1, 2)
 
-        return self._readout(X, mean_gate)
+        return self._readout(X, mean_gate, groups)
 
     def _check_parameters(self) -> None:
-        _check_experts_parameters(self)
-        check_option("channel_pooling", self.channel_pooling, tuple(POOLINGS))
+        self._check_experts_parameters()
+        check_option("head", self.head, (self._solved_head, "mlp"))
+        unpooled = () if self.head == "mlp" else (None,)
+        check_option("channel_pooling", self.channel_pooling, (*POOLINGS, *unpooled))
+        check_option("time_pooling", self.time_pooling, tuple(POOLINGS))
         check_option("gate_scale", self.gate_scale, GATE_SCALES)
         check_number("dropout", self.dropout, minimum=0.0, maximum=0.999)
         if self.hidden is not None:
             check_number("hidden", self.hidden, minimum=1, integer=True)
+        if self.head == "mlp" and "experts" not in self.parts:
+            raise ValueError(f"head='mlp' weighs experts, so parts needs 'experts', got {tuple(self.parts)!r}.")
+        if self.center_by is not None and self._fine_tunes:
+            raise ValueError(
+                "Experts cannot train while people are centred: leave unfreeze_epoch or center_by at None."
+            )
 
     def _make_network(self, n_outputs: int, n_times: int) -> SpecMoE:
-        return SpecMoE(
+        return self._network(
             n_outputs,
-            n_times=n_times,
-            experts=_experts(self.weights, self.n_experts, self.layout),
+            n_times,
+            head="mlp" if self.head == "mlp" else "linear",
             time_pooling=self.time_pooling,
-            channel_pooling=self.channel_pooling,
             gate_scale=self.gate_scale,
             hidden=self.hidden,
             dropout=self.dropout,
@@ -287,6 +284,7 @@ _PREDICTOR_PARAMETERS = """
 
 
 class SpecMoEClassifier(_SpecMoEPredictor, Classifier):
+    _solved_head = "logistic"
     __doc__ = (
         """Classify EEG epochs with SpecMoE experts, spectral gate and a head, by class-weighted cross-entropy.
 """
@@ -321,8 +319,12 @@ class SpecMoEClassifier(_SpecMoEPredictor, Classifier):
         sfreq: float | None = None,
         unit: str = "V",
         ch_names: Sequence[str] | None = None,
+        parts: Sequence[str] = ALL_PARTS,
+        readout: Sequence[str] = READOUT,
+        channel_pooling: str | None = "mean",
+        center_by: str | bool | None = None,
+        head: str = "logistic",
         time_pooling: str = "mean",
-        channel_pooling: str = "mean",
         gate_scale: str = "log",
         hidden: int | None = None,
         dropout: float = 0.2,
@@ -348,8 +350,12 @@ class SpecMoEClassifier(_SpecMoEPredictor, Classifier):
         self.sfreq = sfreq
         self.unit = unit
         self.ch_names = ch_names
-        self.time_pooling = time_pooling
+        self.parts = parts
+        self.readout = readout
         self.channel_pooling = channel_pooling
+        self.center_by = center_by
+        self.head = head
+        self.time_pooling = time_pooling
         self.gate_scale = gate_scale
         self.hidden = hidden
         self.dropout = dropout
@@ -371,6 +377,7 @@ class SpecMoEClassifier(_SpecMoEPredictor, Classifier):
 
 
 class SpecMoERegressor(_SpecMoEPredictor, Regressor):
+    _solved_head = "ridge"
     __doc__ = """Predict a number from EEG epochs: experts, spectral gate, and a head trained with the squared error.
 
     The target is standardised for training, and predictions come in its own units.
@@ -385,8 +392,12 @@ class SpecMoERegressor(_SpecMoEPredictor, Regressor):
         sfreq: float | None = None,
         unit: str = "V",
         ch_names: Sequence[str] | None = None,
+        parts: Sequence[str] = ALL_PARTS,
+        readout: Sequence[str] = READOUT,
+        channel_pooling: str | None = "mean",
+        center_by: str | bool | None = None,
+        head: str = "ridge",
         time_pooling: str = "mean",
-        channel_pooling: str = "mean",
         gate_scale: str = "log",
         hidden: int | None = None,
         dropout: float = 0.2,
@@ -411,8 +422,12 @@ class SpecMoERegressor(_SpecMoEPredictor, Regressor):
         self.sfreq = sfreq
         self.unit = unit
         self.ch_names = ch_names
-        self.time_pooling = time_pooling
+        self.parts = parts
+        self.readout = readout
         self.channel_pooling = channel_pooling
+        self.center_by = center_by
+        self.head = head
+        self.time_pooling = time_pooling
         self.gate_scale = gate_scale
         self.hidden = hidden
         self.dropout = dropout

@@ -1,9 +1,9 @@
-"""SpecMoE: several experts on one signal, weighed by a gate that reads the power spectrum.
+"""SpecMoE: several experts on one signal, and a head that reads them and what the signal itself says.
 
 Source: arXiv:2603.16739. Shapes in the comments: B batch, C channels, E experts, F frequencies.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -12,11 +12,29 @@ from torch import Tensor, nn
 
 from mne_specmoe._validation import check_number, check_option
 from mne_specmoe.models.specmoe.network import EMBED_DIM, LAYOUTS, SpecHiNet, SpecHiNetConfig, SpecHiNetEncoder
-from mne_specmoe.nn.heads import POOLINGS, PredictionHead
+from mne_specmoe.nn.activations import ActivationStatistics, check_readout
+from mne_specmoe.nn.heads import POOLINGS, LinearHead, PredictionHead, Standardiser
+from mne_specmoe.nn.parts import SIGNAL_PARTS, Part, signal_parts
 from mne_specmoe.signal.canonical import SFREQ
+from mne_specmoe.signal.cross_spectrum import BANDS
 from mne_specmoe.signal.spectral import welch_psd
 
 GATE_SCALES = ("log", "power", "none")
+HEADS = ("mlp", "linear")
+PARTS = ("experts", *SIGNAL_PARTS)
+"""Parts of what a head can read, in the order of their features."""
+
+STAGE_WIDTHS = {
+    "down1": 64,
+    "down2": 64,
+    "attention1": 64,
+    "down3": 128,
+    "bottom1": 128,
+    "attention2": 128,
+    "embedding": EMBED_DIM,
+}
+"""Stages of an encoder in order of depth, and how many features they have."""
+
 _PSD_FLOOR = 1e-10  # (100 µV)²/Hz, far below any amplifier's noise: keeps the logarithm of a flat channel finite
 
 
@@ -46,6 +64,22 @@ class SpecMoEConfig:
         Dropout probability of head and experts.
     amplitude : {"absolute", "relative"}
         Of the experts, see `SpecHiNetConfig`.
+    head : {"mlp", "linear"}
+        What reads the parts. ``"mlp"``: gates weigh the experts' embeddings, as published, and a network of one hidden
+        layer reads them and the other parts. ``"linear"``: one linear layer on statistics of the experts' stages and
+        on the other parts, all standardised; there is no gate.
+    parts : tuple of str
+        What the head reads, of `PARTS`.
+    readout : tuple of str
+        What is taken of the experts where the head is linear, see `mne_specmoe.nn.activations.ActivationStatistics`.
+    n_chans : int | None
+        Number of channels; needed unless the head reads nothing but experts whose channels are pooled.
+    bands : tuple of (float, float)
+        Frequency bands of power and covariances in Hz.
+    n_evoked : int
+        Number of spatial filters of the evoked part.
+    locations : tuple of (float, float, float) | None
+        Where the channels are, in metres in head coordinates; None where a channel's place is not known.
     """
 
     n_outputs: int
@@ -53,22 +87,37 @@ class SpecMoEConfig:
     n_experts: int = 3
     layout: str = "channelwise"
     time_pooling: str = "mean"
-    channel_pooling: str = "mean"
+    channel_pooling: str | None = "mean"
     gate_scale: str = "log"
     hidden: int | None = None
     dropout: float = 0.2
     amplitude: str = "absolute"
+    head: str = "mlp"
+    parts: tuple[str, ...] = ("experts",)
+    readout: tuple[str, ...] = ("embedding.mean",)
+    n_chans: int | None = None
+    bands: tuple[tuple[float, float], ...] = BANDS
+    n_evoked: int = 0
+    locations: tuple[tuple[float, float, float] | None, ...] | None = None
 
     def __post_init__(self):
+        for name in ("parts", "readout", "bands", "locations"):  # JSON has lists only
+            object.__setattr__(self, name, _as_tuples(getattr(self, name)))
         for name in ("n_outputs", "n_times", "n_experts"):
             check_number(name, getattr(self, name), minimum=1, integer=True)
         if self.hidden is not None:
             check_number("hidden", self.hidden, minimum=1, integer=True)
         check_option("layout", self.layout, LAYOUTS)
         check_option("time_pooling", self.time_pooling, tuple(POOLINGS))
-        check_option("channel_pooling", self.channel_pooling, tuple(POOLINGS))
+        check_option("head", self.head, HEADS)
+        unpooled = (None,) if self.head == "linear" else ()
+        check_option("channel_pooling", self.channel_pooling, (*POOLINGS, *unpooled))
         check_option("gate_scale", self.gate_scale, GATE_SCALES)
         SpecHiNetConfig(self.layout, self.dropout, self.amplitude)
+        check_parts(self.parts, PARTS)
+        check_readout(self.readout, tuple(STAGE_WIDTHS))
+        if set(self.parts) - {"experts"} and self.n_chans is None:
+            raise ValueError(f"parts={self.parts!r} need n_chans, since they keep channels apart.")
 
     @property
     def n_per_segment(self) -> int:
@@ -79,6 +128,23 @@ class SpecMoEConfig:
     def n_freqs(self) -> int:
         """Number of frequencies that the gate reads."""
         return self.n_per_segment // 2 + 1
+
+
+def _as_tuples(value: object) -> object:
+    """Lists as tuples, all the way down."""
+    return tuple(map(_as_tuples, value)) if isinstance(value, list | tuple) else value
+
+
+def check_parts(parts: object, known: Sequence[str]) -> None:
+    """Raise unless these are some of the known parts, each once."""
+    if isinstance(parts, str) or not isinstance(parts, list | tuple):
+        raise TypeError(f"parts must be a list or tuple of names, such as {tuple(known)!r}, got {parts!r}.")
+    if not parts:
+        raise ValueError(f"parts is empty; give some of {', '.join(map(repr, known))}.")
+    for name in parts:
+        check_option("parts", name, known)
+    if len(set(parts)) < len(parts):
+        raise ValueError(f"parts names something twice: {', '.join(map(repr, parts))}.")
 
 
 class Pooled(NamedTuple):
@@ -141,27 +207,72 @@ class Readout(nn.Module):
     ----------
     config : SpecMoEConfig
         The architecture.
+    n_features : int
+        Number of features of other parts than the experts.
     """
 
-    def __init__(self, config: SpecMoEConfig):
+    def __init__(self, config: SpecMoEConfig, n_features: int = 0):
         super().__init__()
         self.config = config
+        self.n_features = n_features
         self.gate = SpectralGate(config.n_freqs, config.n_experts, scale=config.gate_scale)
+        if n_features:
+            self.standardiser = Standardiser(n_features)
         self.final_layer = self.new_head(config.n_outputs)
 
     def new_head(self, n_outputs: int) -> PredictionHead:
         """An untrained head."""
-        n_features = EMBED_DIM * self.config.n_experts
+        n_features = EMBED_DIM * self.config.n_experts + self.n_features
         return PredictionHead(n_features, n_outputs, hidden=self.config.hidden, dropout=self.config.dropout)
 
-    def features(self, embedding: Tensor, psd: Tensor) -> Tensor:
-        """Gated embeddings, pooled over channels: [B, E·128]."""
+    def features(self, embedding: Tensor, psd: Tensor, features: Tensor | None = None) -> Tensor:
+        """Gated embeddings, pooled over channels, and what other parts say: [B, E·128 + n_features]."""
         gated = embedding * self.gate(psd)  # [B, E, C, 128]
-        return POOLINGS[self.config.channel_pooling](gated, 2).flatten(1)
+        pooled = POOLINGS[self.config.channel_pooling](gated, 2).flatten(1)
+        return torch.cat([pooled, self.standardiser(features)], 1) if self.n_features else pooled
 
-    def forward(self, embedding: Tensor, psd: Tensor) -> Tensor:
-        """Map `Pooled` epochs to outputs [B, n_outputs]."""
-        return self.final_layer(self.features(embedding, psd))
+    def forward(self, embedding: Tensor, psd: Tensor, features: Tensor | None = None) -> Tensor:
+        """Map `Pooled` epochs, and features [B, n_features] of other parts, to outputs [B, n_outputs]."""
+        return self.final_layer(self.features(embedding, psd, features))
+
+
+class LinearReadout(nn.Module):
+    """One linear layer on the standardised features of all parts.
+
+    Parameters
+    ----------
+    n_features, n_outputs : int
+        Width of the input and of the output.
+    """
+
+    def __init__(self, n_features: int, n_outputs: int):
+        super().__init__()
+        self.n_features = n_features
+        self.final_layer = self.new_head(n_outputs)
+
+    def new_head(self, n_outputs: int) -> LinearHead:
+        """An untrained head."""
+        return LinearHead(self.n_features, n_outputs)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features [B, n_features] to outputs [B, n_outputs]."""
+        return self.final_layer(features)
+
+
+def make_parts(config: SpecMoEConfig) -> nn.ModuleDict:
+    """The parts of a config, in the order of `PARTS`; without the experts where gates read these."""
+    parts = {}
+    if "experts" in config.parts and config.head == "linear":
+        parts["experts"] = ActivationStatistics(
+            "experts",
+            [f"expert{i + 1}" for i in range(config.n_experts)],
+            STAGE_WIDTHS,
+            config.readout,
+            n_channels=config.n_chans,
+            channel_pooling=config.channel_pooling,
+        )
+    options = {"n_channels": config.n_chans, "n_times": config.n_times, "n_components": config.n_evoked}
+    return nn.ModuleDict(parts | signal_parts(config.parts, bands=config.bands, **options))
 
 
 class SpecMoE(nn.Module):
@@ -181,7 +292,8 @@ class SpecMoE(nn.Module):
         Length of an epoch, if `n_times` is not given.
     sfreq : float
         Sampling rate of the input; the network works at 200 Hz and refuses any other.
-    n_experts, layout, time_pooling, channel_pooling, gate_scale, hidden, dropout, amplitude
+    n_experts, layout, time_pooling, channel_pooling, gate_scale, hidden, dropout, amplitude, head, parts, readout, \
+bands, n_evoked, locations
         See `SpecMoEConfig`.
     experts : sequence of SpecHiNetEncoder | None
         Experts to use, all of one kind; `n_experts`, `layout` and `amplitude` are theirs then. None: untrained ones.
@@ -200,7 +312,6 @@ class SpecMoE(nn.Module):
     """
 
     embed_dim = EMBED_DIM
-    pooled_names = Pooled._fields
 
     def __init__(
         self,
@@ -219,6 +330,12 @@ class SpecMoE(nn.Module):
         hidden: int | None = None,
         dropout: float = 0.2,
         amplitude: str = "absolute",
+        head: str = "mlp",
+        parts: Sequence[str] = ("experts",),
+        readout: Sequence[str] = ("embedding.mean",),
+        bands: Sequence[tuple[float, float]] = BANDS,
+        n_evoked: int = 0,
+        locations: Sequence[tuple[float, float, float] | None] | None = None,
         experts: Sequence[SpecHiNetEncoder] | None = None,
     ):
         super().__init__()
@@ -236,6 +353,8 @@ class SpecMoE(nn.Module):
             if input_window_seconds is None:
                 raise ValueError("Give n_times, or input_window_seconds.")
             n_times = round(input_window_seconds * SFREQ)
+        if n_chans is None and chs_info is not None:
+            n_chans = len(chs_info)
         self.config = SpecMoEConfig(
             n_outputs=n_outputs,
             n_times=n_times,
@@ -247,16 +366,38 @@ class SpecMoE(nn.Module):
             hidden=hidden,
             dropout=dropout,
             amplitude=amplitude,
+            head=head,
+            parts=parts,
+            readout=readout,
+            n_chans=n_chans,
+            bands=bands,
+            n_evoked=n_evoked,
+            locations=locations,
         )
         self.n_outputs, self.n_times, self.sfreq = n_outputs, n_times, SFREQ
-        self.n_chans = len(chs_info) if n_chans is None and chs_info is not None else n_chans
-        self.chs_info = chs_info
+        self.n_chans, self.chs_info = n_chans, chs_info
         if experts is None:
             expert_config = SpecHiNetConfig(layout=layout, dropout=dropout, amplitude=amplitude)
             experts = [SpecHiNetEncoder(expert_config) for _ in range(n_experts)]
         self.experts = nn.ModuleList(experts)
-        self.readout = Readout(self.config)
+        self.parts = make_parts(self.config)
+        n_features = sum(part.n_features for part in self.parts.values())
+        is_linear = head == "linear"
+        self.readout = LinearReadout(n_features, n_outputs) if is_linear else Readout(self.config, n_features)
+        self.register_buffer("locations", _locations(self.config.locations), persistent=False)
         self.experts_frozen = False
+
+    @property
+    def measured_names(self) -> tuple[str, ...]:
+        """Names of what `measure` returns."""
+        return (*(() if self.config.head == "linear" else Pooled._fields), *self.parts)
+
+    @property
+    def pooled_names(self) -> tuple[str, ...]:
+        """Names of what `pool` returns."""
+        if self.config.head == "linear":
+            return ("features",)
+        return (*Pooled._fields, "features") if len(self.parts) else Pooled._fields
 
     @property
     def final_layer(self) -> nn.Module:
@@ -318,8 +459,42 @@ class SpecMoE(nn.Module):
             self.experts.eval()
         return self
 
-    def pool(self, x: Tensor) -> Pooled:
-        """Run the experts and pool over time.
+    @property
+    def signal_names(self) -> tuple[str, ...]:
+        """Names of what `measure_signals` returns."""
+        return tuple(name for name in self.measured_names if name not in ("embedding", "experts"))
+
+    @property
+    def standardised(self) -> tuple[str, ...]:
+        """Names of what `standardise` needs; a linear head is solved for, with its standardisation."""
+        return () if self.config.head == "linear" else self.pooled_names[1:]
+
+    def measure(self, x: Tensor, kept: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Run the experts, and measure all that depends on the epoch alone.
+
+        Parameters
+        ----------
+        x : Tensor, shape (n_batch, n_channels, n_times)
+            200 Hz, units of 100 µV.
+        kept : Tensor of int64, shape (n_channels,) | None
+            Places of the channels among those of the network, which knows where these are; None for all.
+
+        Returns
+        -------
+        measured : tuple of Tensor
+            One row per epoch; `measured_names` says what they are.
+        """
+        locations = self.locations if self.locations is None or kept is None else self.locations[kept]
+        if self.config.head == "mlp":
+            embedding = pooled_embeddings(self.experts, x, self.config.time_pooling, locations)
+            return (embedding, *self.measure_signals(x))
+        if "experts" not in self.parts:
+            return self.measure_signals(x)
+        activations = [stage_activations(expert, x, locations) for expert in self.experts]
+        return (self.parts["experts"].measure(x, activations), *self.measure_signals(x))
+
+    def measure_signals(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Measure what needs no experts.
 
         Parameters
         ----------
@@ -328,11 +503,47 @@ class SpecMoE(nn.Module):
 
         Returns
         -------
-        pooled : Pooled
-            What gate and head need.
+        measured : tuple of Tensor
+            One row per epoch; `signal_names` says what they are.
         """
-        embedding = pooled_embeddings(self.experts, x, self.config.time_pooling)
-        return Pooled(embedding, *self.spectra(x))
+        spectra = self.spectra(x) if self.config.head == "mlp" else ()
+        return (*spectra, *(part.measure(x) for name, part in self.parts.items() if name != "experts"))
+
+    def from_measured(self, *measured: Tensor, whiteners: Mapping[str, Tensor] | None = None) -> tuple[Tensor, ...]:
+        """Turn what was measured into what the readout reads.
+
+        Parameters
+        ----------
+        *measured : Tensor
+            What `measure` returns.
+        whiteners : mapping of str to Tensor | None
+            Names of parts → inverse square roots of the references to see each epoch's covariances from, shape
+            (n_batch, n_sets, size, size). None: the network's own.
+
+        Returns
+        -------
+        pooled : tuple of Tensor
+            One row per epoch; `pooled_names` says what they are.
+        """
+        n_before = len(measured) - len(self.parts)
+        before, values = measured[:n_before], measured[n_before:]
+        return (*before, part_features(self.parts, values, whiteners)) if len(self.parts) else before
+
+    def pool(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Run the experts and compute all that the readout reads.
+
+        Parameters
+        ----------
+        x : Tensor, shape (n_batch, n_channels, n_times)
+            200 Hz, units of 100 µV.
+
+        Returns
+        -------
+        pooled : Pooled | tuple of Tensor
+            One row per epoch; `pooled_names` says what they are.
+        """
+        pooled = self.from_measured(*self.measure(x))
+        return Pooled(*pooled) if self.pooled_names == Pooled._fields else pooled
 
     def spectra(self, x: Tensor) -> tuple[Tensor]:
         """Compute the power spectrum of the padded input.
@@ -353,15 +564,19 @@ class SpecMoE(nn.Module):
         padded = padded.to(torch.promote_types(padded.dtype, torch.float32))
         return (welch_psd(padded, n_per_segment=n_per_segment, n_overlap=n_overlap),)
 
-    def standardise(self, psd: Tensor) -> None:
-        """Let the gate learn the mean and deviation of training spectra.
+    def standardise(self, psd: Tensor, features: Tensor | None = None) -> None:
+        """Let the gate learn the mean and deviation of training spectra, and the head those of other parts' features.
 
         Parameters
         ----------
         psd : Tensor, shape (n_epochs, n_channels, n_freqs)
             What `spectra` says of the epochs to train on.
+        features : Tensor, shape (n_epochs, n_features) | None
+            What the other parts say of them, if there are other parts.
         """
         self.readout.gate.standardise(psd)
+        if features is not None:
+            self.readout.standardiser.standardise(features)
 
     def forward(self, x: Tensor, return_features: bool = False) -> Tensor | dict[str, Tensor | None]:
         """Predict.
@@ -371,7 +586,7 @@ class SpecMoE(nn.Module):
         x : Tensor, shape (n_batch, n_channels, n_times)
             200 Hz, units of 100 µV.
         return_features : bool
-            Return ``{"features": (n_batch, n_experts * 128), "cls_token": None}`` instead, as braindecode's models do.
+            Return ``{"features": (n_batch, n_features), "cls_token": None}`` instead, as braindecode's models do.
 
         Returns
         -------
@@ -379,7 +594,8 @@ class SpecMoE(nn.Module):
         """
         pooled = self.pool(x)
         if return_features:
-            return {"features": self.readout.features(*pooled), "cls_token": None}
+            features = pooled[0] if self.config.head == "linear" else self.readout.features(*pooled)
+            return {"features": features, "cls_token": None}
         return self.readout(*pooled)
 
 
@@ -459,11 +675,81 @@ def shared_setting(name: str, experts: Sequence[SpecHiNet | SpecHiNetEncoder]) -
     return values.pop()
 
 
-def pooled_embeddings(experts: Sequence[SpecHiNetEncoder], x: Tensor, time_pooling: str) -> Tensor:
+def _locations(places: Sequence[tuple[float, float, float] | None] | None) -> Tensor | None:
+    """Places as a tensor, NaN where a channel's is unknown."""
+    if places is None:
+        return None
+    return torch.tensor([(torch.nan,) * 3 if place is None else place for place in places], dtype=torch.float32)
+
+
+def part_features(
+    parts: Mapping[str, Part], measured: Sequence[Tensor], whiteners: Mapping[str, Tensor] | None = None
+) -> Tensor:
+    """Features of all parts next to each other, of what each has measured."""
+    whiteners = whiteners or {}
+    pairs = zip(parts.items(), measured, strict=True)
+    return torch.cat([part(values, whiteners.get(name)) for (name, part), values in pairs], 1)
+
+
+def pooled_embeddings(
+    experts: Sequence[SpecHiNetEncoder], x: Tensor, time_pooling: str, locations: Tensor | None = None
+) -> Tensor:
     """Embed x [B, C, T] with every expert and pool over time: [B, E, C, 128]."""
     pool, n_channels = POOLINGS[time_pooling], x.shape[1]
-    pooled = [pool(e.per_channel(e(x), n_channels), -1) for e in experts]
+    pooled = [pool(e.per_channel(_embed(e, x, locations), n_channels), -1) for e in experts]
     return torch.stack(pooled, 1)
+
+
+def _embed(expert: SpecHiNetEncoder, x: Tensor, locations: Tensor | None) -> Tensor:
+    """Embedding [B, 128, C·L]; only encoders that know places are told these."""
+    return expert(x, locations=locations) if hasattr(expert, "activations") else expert(x)
+
+
+def stage_activations(expert: SpecHiNetEncoder, x: Tensor, locations: Tensor | None) -> dict[str, Tensor]:
+    """What the stages of an expert say of x [B, C, T]: by name, [B, C, features, tokens]."""
+    if hasattr(expert, "activations"):
+        return expert.activations(x, locations=locations)
+    return _watched_activations(expert, x)
+
+
+def _watched_activations(expert: SpecHiNetEncoder, x: Tensor) -> dict[str, Tensor]:
+    """The same for encoders that do not hand them out."""
+    found, hooks, n_channels = {}, [], x.shape[1]
+
+    def watch(name, module):
+        hooks.append(module.register_forward_hook(lambda module, inputs, output: found.setdefault(name, output)))
+
+    for stage in ("down1", "down2", "down3"):
+        watch(f"{stage}.short", getattr(expert, stage).short)
+        watch(f"{stage}.long", getattr(expert, stage).long)
+    for stage in ("attention1", "bottom1", "attention2"):
+        watch(stage, getattr(expert, stage))
+    try:
+        embedding = expert(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+    def of_channels(grid):  # [G, F, R·L] to [B, C, F, L]
+        if expert.config.layout == "published":
+            return grid.unflatten(-1, (n_channels, -1)).transpose(1, 2)
+        return grid.unflatten(0, (len(x), -1))
+
+    def joined(stage):
+        return torch.cat([of_channels(found[f"{stage}.{branch}"]) for branch in ("short", "long")], -1)
+
+    def of_tokens(tokens):  # [B, C·L, F] to [B, C, F, L]
+        return tokens.unflatten(1, (n_channels, -1)).transpose(2, 3)
+
+    return {
+        "down1": joined("down1"),
+        "down2": joined("down2"),
+        "attention1": of_tokens(found["attention1"]),
+        "down3": joined("down3"),
+        "bottom1": of_channels(found["bottom1"]),
+        "attention2": of_tokens(found["attention2"]),
+        "embedding": expert.per_channel(embedding, n_channels),
+    }
 
 
 @torch.no_grad()

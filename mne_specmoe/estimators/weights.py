@@ -1,0 +1,113 @@
+"""What estimators take as `weights`: files, names, nothing, or a file's architecture without what it learned."""
+
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mne_specmoe._validation import UntrainedWarning, listed
+from mne_specmoe.loaders.specmoe import load_encoders
+from mne_specmoe.models.registry import BUNDLED
+from mne_specmoe.models.specmoe.mixture import settle_normalisation
+from mne_specmoe.models.specmoe.network import SpecHiNetConfig, SpecHiNetEncoder
+
+Files = str | os.PathLike | Sequence[str | os.PathLike]
+
+
+@dataclass(frozen=True)
+class Untrained:
+    """The architecture of weights, without what they have learned. Made by `untrained`."""
+
+    weights: Files
+
+    def __repr__(self):
+        return f"untrained({self.weights!r})"
+
+
+Weights = Files | Untrained | None
+
+
+def untrained(weights: Files = "starter") -> Untrained:
+    """Random networks of the same architecture as a file's: the control for what pretraining is worth.
+
+    Parameters
+    ----------
+    weights : name | path-like | list of path-like
+        Weights as an estimator takes them.
+
+    Returns
+    -------
+    weights : Untrained
+        For the parameter `weights` of an estimator, which warns with `UntrainedWarning` and draws the networks by its
+        `random_state`.
+
+    Examples
+    --------
+    >>> untrained("starter")
+    untrained('starter')
+    """
+    check_weights(weights)
+    if weights is None or isinstance(weights, Untrained):
+        raise TypeError(f"untrained() takes the weights to be like, a name or path, got {weights!r}.")
+    return Untrained(weights)
+
+
+def check_weights(weights: object) -> None:
+    """Raise unless this may be the parameter `weights` of SpecMoE's estimators."""
+    if not (weights is None or isinstance(weights, str | os.PathLike | list | tuple | Untrained)):
+        raise TypeError(
+            f"weights must be a name ({listed(BUNDLED)}), a path, a list of paths, untrained(...) of one, or None, "
+            f"got {weights!r}."
+        )
+
+
+def specmoe_experts(weights: Weights, n_experts: int, layout: str | None) -> list[SpecHiNetEncoder]:
+    """Load experts, or make random ones and say so.
+
+    Parameters
+    ----------
+    weights : Weights
+        None: random ones, of the starter's architecture.
+    n_experts : int
+        How many random ones with None.
+    layout : str | None
+        That of random ones (None: of the starter); another than files have is an error.
+
+    Returns
+    -------
+    experts : list of SpecHiNetEncoder
+    """
+    if weights is None:
+        warn_untrained(
+            "weights=None: the experts are random. They have learnt nothing from other recordings, and results say "
+            'nothing about pretraining. Leave weights at "starter" or give files, or take this as a baseline of random '
+            "features."
+        )
+        pattern = load_encoders("starter")[0] if layout is None else SpecHiNetEncoder(SpecHiNetConfig(layout))
+        return [_untrained_like(pattern) for _ in range(n_experts)]
+    experts = load_encoders(weights.weights if isinstance(weights, Untrained) else weights)
+    found = experts[0].config.layout
+    if layout not in (None, found):
+        raise ValueError(
+            f"layout={layout!r}, but the experts in weights={weights!r} have layout {found!r}; leave layout=None, "
+            "or give other weights: published files have layout 'published', random experts (weights=None) either."
+        )
+    if not isinstance(weights, Untrained):
+        return experts
+    warn_untrained(
+        f"weights={weights!r}: the experts are random, of that architecture. Results say nothing about pretraining, "
+        "but are what pretrained ones are to be compared with."
+    )
+    return [_untrained_like(expert) for expert in experts]
+
+
+def warn_untrained(message: str) -> None:
+    """Say that nothing was pretrained."""
+    warnings.warn(message, UntrainedWarning, stacklevel=7)
+
+
+def _untrained_like(expert: SpecHiNetEncoder) -> SpecHiNetEncoder:
+    """A random expert of the same architecture, drawn by torch's generator."""
+    random = SpecHiNetEncoder(expert.config)
+    settle_normalisation(random)
+    return random
