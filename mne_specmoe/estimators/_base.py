@@ -25,7 +25,7 @@ from mne_specmoe.estimators._learning import filters_per_class, learn, whiteners
 from mne_specmoe.estimators._training import Run, Schedule, check_callbacks, inner_split, train
 from mne_specmoe.estimators.centring import center_features, check_persons, mean_and_std
 from mne_specmoe.models.interface import Downstream
-from mne_specmoe.nn.parts import obstacle
+from mne_specmoe.nn.parts import Evoked, obstacle
 
 PRECISIONS = ("float32", "bf16")
 SOLVED_HEADS = ("logistic", "ridge")
@@ -423,51 +423,41 @@ class _Predictor(_NetworkEstimator):
     ) -> dict:
         """Put the penalised solution into the head; an entry of the history."""
         train_index, valid_index = data.split
-        head, blocks = network.readout.final_layer, [part.n_features for part in network.parts.values()]
-        mean, std = mean_and_std(features[train_index].numpy())
-        scale = _linear.standard_scale(std, blocks)
-        standard = (features[train_index].numpy() - mean) * scale
+        blocks = [_Block.of(values[train_index].numpy()) for values in features.split(_widths(network), 1)]
         problem = self._problem(data.target[train_index], criterion)
         groups = None if data.groups is None else data.groups[train_index]
         labels = None if data.labels is None else data.labels[train_index]
         folds = _linear.inner_folds(len(train_index), labels, groups)
-        refit = self._refit(network, measured, standard, data) if "evoked" in network.parts else None
-        solution = _linear.solve(standard, problem, folds, refit)
-        with torch.no_grad():
-            for tensor, values in zip(
-                (head.standardiser.mean, head.standardiser.scale, head.output.weight, head.output.bias),
-                (mean, scale, solution.weights, solution.intercepts),
-                strict=True,
-            ):
-                tensor.copy_(torch.from_numpy(values))
-        self.strength_, self.strength_losses_ = solution.strength, solution.losses
-        valid_loss = min(solution.losses.values(), default=None)
+        solution = _linear.solve(
+            [block.standard for block in blocks], problem, folds, self._refits(network, measured, data)
+        )
+        _fill_head(network.readout.final_layer, blocks, solution)
+        names = list(network.parts)
+        self.strengths_ = dict(zip(names, solution.strengths, strict=True))
+        self.shares_ = dict(zip(names, solution.shares, strict=True))
+        valid_loss = solution.loss
         if valid_index is not None:
             valid_loss = _loss(network, features[valid_index], data.target[valid_index], criterion)
         train_loss = _loss(network, features[train_index], data.target[train_index], criterion)
         return {"epoch": 1, "train_loss": train_loss, "valid_loss": valid_loss, "lr": None, "experts_frozen": True}
 
-    def _refit(
-        self, network: Downstream, measured: Mapping[str, Tensor], standard: np.ndarray, data: "_Training"
-    ) -> Callable[[np.ndarray], np.ndarray]:
-        """For inner folds: what learns the evoked part from some of the training epochs, and leaves the rest."""
-        index, blocks = data.split[0], [part.n_features for part in network.parts.values()]
-        place = list(network.parts).index("evoked")
-        columns = slice(sum(blocks[:place]), sum(blocks[: place + 1]))
-        values = measured["evoked"][index]
+    def _refits(
+        self, network: Downstream, measured: Mapping[str, Tensor], data: "_Training"
+    ) -> dict[int, Callable[[np.ndarray], np.ndarray]]:
+        """For inner folds: what learns parts that look at labels from some of the training epochs alone."""
+        index = data.split[0]
         persons = None if data.persons is None else data.persons[index]
 
-        def refit(train: np.ndarray) -> np.ndarray:
-            own = copy.deepcopy(network.parts["evoked"]).cpu()
-            learn({"evoked": own}, {"evoked": values[train]}, data.labels[index][train])
-            whiteners = {} if persons is None else whiteners_of_persons({"evoked": own}, {"evoked": values}, persons)
-            features = own(values, whiteners.get("evoked")).numpy()
+        def refit(name: str, train: np.ndarray) -> np.ndarray:
+            own, values = {name: copy.deepcopy(network.parts[name]).cpu()}, {name: measured[name][index]}
+            learn(own, {name: values[name][train]}, data.labels[index][train])
+            whiteners = {} if persons is None else whiteners_of_persons(own, values, persons)
+            features = own[name](values[name], whiteners.get(name)).numpy()
             mean, std = mean_and_std(features[train])
-            again = standard.copy()
-            again[:, columns] = (features - mean) * _linear.standard_scale(std, [own.n_features])
-            return again
+            return (features - mean) * _linear.standard_scale(std)
 
-        return refit
+        names = list(network.parts)
+        return {names.index(name): partial(refit, name) for name in names if isinstance(network.parts[name], Evoked)}
 
     def _learning_rates(self, network: Downstream, schedule: Schedule) -> dict[str, float]:
         """Patterns of parameter names → learning rates, once all train; the first that matches holds."""
@@ -673,6 +663,35 @@ class _Training(NamedTuple):
     labels: np.ndarray | None  # classes 0, 1, …; None in regression
     groups: np.ndarray | None
     split: tuple[np.ndarray, np.ndarray | None]
+
+
+class _Block(NamedTuple):
+    """Features of one part, standardised."""
+
+    standard: np.ndarray
+    mean: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def of(cls, features: np.ndarray) -> "_Block":
+        """Standardise features of training epochs."""
+        mean, std = mean_and_std(features)
+        scale = _linear.standard_scale(std)
+        return cls((features - mean) * scale, mean, scale)
+
+
+def _widths(network: Downstream) -> list[int]:
+    """Number of features of every part."""
+    return [part.n_features for part in network.parts.values()]
+
+
+@torch.no_grad()
+def _fill_head(head: nn.Module, blocks: list[_Block], solution: _linear.Solution) -> None:
+    """Copy a solution into a linear head."""
+    head.standardiser.mean.copy_(torch.from_numpy(np.concatenate([block.mean for block in blocks])))
+    head.standardiser.scale.copy_(torch.from_numpy(np.concatenate([block.scale for block in blocks])))
+    head.output.weight.copy_(torch.from_numpy(solution.weights))
+    head.output.bias.copy_(torch.from_numpy(solution.intercepts))
 
 
 @torch.no_grad()

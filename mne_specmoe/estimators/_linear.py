@@ -1,16 +1,20 @@
-"""Penalised linear models of many features and few epochs, their penalty chosen by inner folds.
+"""Penalised linear models of many features and few epochs, one per block of features, and their weighted sum.
 
-Features are standardised, and blocks of features are scaled to one total variance each, so that a part with thousands
-of features does not drown one with ten. The penalty is on the sum of the squared weights, not on the intercept, so
-rotations of the features do not change the model: where there are more features than epochs it is computed, exactly,
-in as many dimensions as there are epochs.
+Every block is solved for by itself, its penalty chosen by inner folds. What the blocks say of epochs that they have not
+seen then decides how much each counts, so that a block of noise, or one of thousands of features, does not drown
+another of ten. The sum is linear in the features, so it is one linear layer.
+
+The penalty is on the sum of the squared weights, not on the intercept, so rotations of the features do not change a
+model: where there are more features than epochs it is computed, exactly, in as many dimensions as there are epochs.
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import minimize
+from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
@@ -22,6 +26,8 @@ DEFAULT_STRENGTH = 3.0
 """Where there are too few epochs to choose."""
 
 _N_FOLDS = 5
+_PATIENCE = 2  # strengths in a row that are worse than the best before no stronger one is tried
+_SHARE_PENALTY = 0.02  # on squared distances from equal shares: with few epochs, losses hardly tell blocks apart
 _RANK_TOLERANCE = 1e-10
 _SMALLEST_PROBABILITY = 1e-9
 
@@ -34,19 +40,22 @@ class Solution(NamedTuple):
     Attributes
     ----------
     weights : ndarray, shape (n_outputs, n_features)
-        Of the features.
+        Of the features of all blocks.
     intercepts : ndarray, shape (n_outputs,)
         Of the outputs.
-    strength : float
-        The one of `STRENGTHS` that was chosen.
-    losses : dict of float to float
-        Loss in the inner folds, by strength; empty if there were none.
+    strengths : list of float
+        The one of `STRENGTHS` that was chosen for each block.
+    shares : list of float
+        What the outputs of each block are multiplied by.
+    loss : float | None
+        Mean loss in the inner folds; None if there were none.
     """
 
     weights: np.ndarray
     intercepts: np.ndarray
-    strength: float
-    losses: dict[float, float]
+    strengths: list[float]
+    shares: list[float]
+    loss: float | None
 
 
 class Problem(NamedTuple):
@@ -65,6 +74,10 @@ class Problem(NamedTuple):
     target: np.ndarray
     sample_weights: np.ndarray
     n_classes: int | None
+
+    def at(self, index: np.ndarray) -> "Problem":
+        """The epochs at some places."""
+        return self._replace(target=self.target[index], sample_weights=self.sample_weights[index])
 
 
 def inner_folds(n_epochs: int, labels: np.ndarray | None, groups: np.ndarray | None) -> list[Fold]:
@@ -98,83 +111,137 @@ def inner_folds(n_epochs: int, labels: np.ndarray | None, groups: np.ndarray | N
     return [fold for fold in folds if labels is None or len(np.unique(labels[fold[0]])) > 1]
 
 
-def standard_scale(std: np.ndarray, blocks: Sequence[int]) -> np.ndarray:
-    """Factors that bring features to variance 1, and then blocks of so many features each to total variance 1.
+def standard_scale(std: np.ndarray) -> np.ndarray:
+    """Factors that bring features to variance 1, and then all of them together to 1.
 
     Parameters
     ----------
     std : ndarray, shape (n_features,)
         Standard deviations, infinite where a feature does not change.
-    blocks : sequence of int
-        How many features each block has.
 
     Returns
     -------
     scale : ndarray, shape (n_features,)
     """
-    ends = np.cumsum(blocks)[:-1]
-    per_block = [np.isfinite(part).sum() for part in np.split(std, ends)]
-    sizes = np.repeat(np.maximum(per_block, 1), blocks)
-    return 1.0 / (std * np.sqrt(sizes))
+    n_changing = np.isfinite(std).sum()
+    return 1.0 / (std * np.sqrt(max(n_changing, 1)))
 
 
 def solve(
-    features: np.ndarray,
+    blocks: Sequence[np.ndarray],
     problem: Problem,
     folds: Sequence[Fold],
-    refit: Callable[[np.ndarray], np.ndarray] | None = None,
+    refits: Mapping[int, Callable[[np.ndarray], np.ndarray]] | None = None,
 ) -> Solution:
-    """Choose a strength and solve with all epochs.
+    """Solve for each block of features, and weigh what they say.
 
     Parameters
     ----------
-    features : ndarray, shape (n_epochs, n_features)
+    blocks : sequence of ndarray, shape (n_epochs, n_features)
         Standardised and scaled.
     problem : Problem
         What to predict.
     folds : sequence of (ndarray, ndarray)
-        Places to solve with and to compare.
-    refit : callable | None
-        Given places to learn from, returns features of all epochs: where features have seen targets, those of a fold
-        must not have seen the ones to compare.
+        Places to solve with and to compare; without any, strengths are `DEFAULT_STRENGTH` and all blocks count alike.
+    refits : mapping of int to callable | None
+        Number of a block → what returns its features for all epochs, given places to learn from: where features have
+        seen targets, those of a fold must not have seen the ones to compare.
 
     Returns
     -------
     solution : Solution
     """
-    n_blocks = max(np.square(features).sum(1).mean(), 1e-12)
-    strengths = [strength / n_blocks for strength in STRENGTHS]
-    losses = _fold_losses(features, problem, folds, refit, strengths) if folds else None
-    if losses is None:
-        chosen = STRENGTHS.index(DEFAULT_STRENGTH)
-    else:
-        chosen = int(np.argmin(losses))
-    rotated, back = _rotated(features)
-    weights, intercepts = _path(problem)(rotated, problem, strengths[chosen : chosen + 1])[0]
-    table = {} if losses is None else dict(zip(STRENGTHS, map(float, losses), strict=True))
-    weights = weights if back is None else weights @ back
-    return Solution(weights, intercepts, STRENGTHS[chosen], table)
+    refits = refits or {}
+    trials = [_try_strengths(block, problem, folds, refits.get(i)) for i, block in enumerate(blocks)]
+    shares, loss = _weigh([trial.outputs for trial in trials], problem, folds)
+    models = [_solve_block(block, problem, trial.strength) for block, trial in zip(blocks, trials, strict=True)]
+    weights = np.concatenate([share * model[0] for share, model in zip(shares, models, strict=True)], 1)
+    intercepts = sum(share * model[1] for share, model in zip(shares, models, strict=True))
+    return Solution(weights, intercepts, [trial.strength for trial in trials], shares, loss)
 
 
-def _fold_losses(
-    features: np.ndarray,
-    problem: Problem,
-    folds: Sequence[Fold],
-    refit: Callable[[np.ndarray], np.ndarray] | None,
-    strengths: Sequence[float],
-) -> np.ndarray | None:
-    """Mean loss of each strength over all epochs that were set aside; None where there were none."""
-    rotated = _rotated(features)[0] if refit is None else None
-    total, n_compared = np.zeros(len(strengths)), 0.0
-    for train, test in folds:
-        own = _rotated(refit(train))[0] if refit is not None else rotated
-        part = problem._replace(target=problem.target[train], sample_weights=problem.sample_weights[train])
-        weights = problem.sample_weights[test]
-        for i, (coefficients, intercepts) in enumerate(_path(problem)(own[train], part, strengths)):
-            outputs = own[test] @ coefficients.T + intercepts
-            total[i] += weights @ _losses(outputs, problem.target[test], problem.n_classes)
-        n_compared += weights.sum()
-    return total / n_compared if n_compared else None
+class _Trial(NamedTuple):
+    """What came of one block in the inner folds."""
+
+    strength: float
+    outputs: np.ndarray | None  # of every epoch, by models that had not seen it
+
+
+def _solve_block(block: np.ndarray, problem: Problem, strength: float) -> tuple[np.ndarray, np.ndarray]:
+    """Weights and intercepts for all epochs."""
+    rotated, back = _rotated(block)
+    weights, intercepts = _model(problem)(problem).fit(rotated, np.arange(len(block)), strength / _size(block))
+    return (weights if back is None else weights @ back), intercepts
+
+
+def _try_strengths(
+    block: np.ndarray, problem: Problem, folds: Sequence[Fold], refit: Callable[[np.ndarray], np.ndarray] | None
+) -> _Trial:
+    """The strength with the smallest loss in the folds; stronger ones are left out once the loss only grows."""
+    if not folds:
+        return _Trial(DEFAULT_STRENGTH, None)
+    rotated = [_rotated(refit(train))[0] for train, _ in folds] if refit else [_rotated(block)[0]] * len(folds)
+    models = [_model(problem)(problem) for _ in folds]
+    best, smallest, n_worse = None, np.inf, 0
+    for strength in STRENGTHS:
+        outputs = np.zeros((len(block), problem.n_classes or 1))
+        for features, model, (train, test) in zip(rotated, models, folds, strict=True):
+            weights, intercepts = model.fit(features, train, strength / _size(features))
+            outputs[test] = features[test] @ weights.T + intercepts
+        loss = _mean_loss(outputs, problem, folds)
+        n_worse = n_worse + 1 if loss > smallest else 0
+        if loss < smallest:
+            best, smallest = _Trial(strength, outputs), loss
+        if n_worse == _PATIENCE:
+            break
+    return best
+
+
+def _weigh(
+    outputs: Sequence[np.ndarray | None], problem: Problem, folds: Sequence[Fold]
+) -> tuple[list[float], float | None]:
+    """Shares of the blocks, none of them negative, with the smallest loss of the sum of their outputs; that loss."""
+    n_blocks = len(outputs)
+    if not folds:
+        return [1.0 / n_blocks] * n_blocks, None
+    if n_blocks == 1:
+        return [1.0], _mean_loss(outputs[0], problem, folds)
+    compared = np.unique(np.concatenate([test for _, test in folds]))
+    stacked = np.stack([each[compared] for each in outputs])
+    if problem.n_classes:
+        stacked = stacked - stacked.mean(-1, keepdims=True)
+    part = problem.at(compared)
+
+    def objective(shares: np.ndarray) -> tuple[float, np.ndarray]:
+        loss, slope = _loss_and_slope(np.tensordot(shares, stacked, 1), part)
+        away = shares - 1.0 / n_blocks
+        return loss + _SHARE_PENALTY * away @ away, np.tensordot(stacked, slope, 2) + 2 * _SHARE_PENALTY * away
+
+    start = np.full(n_blocks, 1.0 / n_blocks)
+    found = minimize(objective, start, jac=True, bounds=[(0.0, None)] * n_blocks, method="L-BFGS-B").x
+    return found.tolist(), _loss_and_slope(np.tensordot(found, stacked, 1), part)[0]
+
+
+def _loss_and_slope(outputs: np.ndarray, problem: Problem) -> tuple[float, np.ndarray]:
+    """Mean loss and its derivative by the outputs."""
+    weights = problem.sample_weights / problem.sample_weights.sum()
+    loss = float(weights @ _losses(outputs, problem.target, problem.n_classes))
+    if problem.n_classes is None:
+        return loss, 2 * weights[:, None] * (outputs - problem.target[:, None])
+    slope = softmax(outputs, 1)
+    slope[np.arange(len(slope)), problem.target] -= 1.0
+    return loss, weights[:, None] * slope
+
+
+def _mean_loss(outputs: np.ndarray, problem: Problem, folds: Sequence[Fold]) -> float:
+    """Mean loss over all epochs that were set aside."""
+    compared = np.concatenate([test for _, test in folds])
+    return _loss_and_slope(outputs[compared], problem.at(compared))[0]
+
+
+def _size(block: np.ndarray) -> float:
+    """Mean squared norm of the epochs."""
+    return max(float(np.square(block).sum(1).mean()), 1e-12)
 
 
 def _losses(outputs: np.ndarray, target: np.ndarray, n_classes: int | None) -> np.ndarray:
@@ -196,26 +263,44 @@ def _rotated(features: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     return vectors * roots, (vectors / roots).T @ features
 
 
-def _path(problem: Problem) -> Callable[..., list[tuple[np.ndarray, np.ndarray]]]:
-    """What solves a problem for several strengths."""
-    return _ridge_path if problem.n_classes is None else _logistic_path
+def _model(problem: Problem) -> type:
+    """What solves a problem."""
+    return _Ridge if problem.n_classes is None else _Logistic
 
 
-def _logistic_path(
-    features: np.ndarray, problem: Problem, strengths: Sequence[float]
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Weights and intercepts of logistic regressions, one row per class, from the weakest fit to the strongest."""
-    present = np.unique(problem.target)
-    if features.shape[1] == 0 or not features.any():
-        return [_constant(problem, features.shape[1])] * len(strengths)
-    model = LogisticRegression(warm_start=True, max_iter=1000, tol=1e-5)
-    path = []
-    for strength in strengths:
+class _Logistic:
+    """Logistic regression, which starts where the last one ended; one row of weights per class."""
+
+    def __init__(self, problem: Problem):
+        self.problem = problem
+        self.model = LogisticRegression(warm_start=True, max_iter=1000, tol=1e-4)
+
+    def fit(self, features: np.ndarray, index: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
+        """Weights and intercepts of the epochs at some places."""
+        part = self.problem.at(index)
+        if features.shape[1] == 0 or not features.any():
+            return _constant(part, features.shape[1])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model.set_params(C=strength).fit(features, problem.target, problem.sample_weights)
-        path.append(_all_classes(model.coef_, model.intercept_, present, problem.n_classes))
-    return path
+            model = self.model.set_params(C=strength).fit(features[index], part.target, part.sample_weights)
+        return _all_classes(model.coef_, model.intercept_, model.classes_, part.n_classes)
+
+
+class _Ridge:
+    """Ridge regression with a squared error of half a unit per epoch; what does not depend on the strength is kept."""
+
+    def __init__(self, problem: Problem):
+        self.problem, self.kept = problem, None
+
+    def fit(self, features: np.ndarray, index: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
+        """Weights and intercept of the epochs at some places."""
+        if self.kept is None:
+            target, mean = self.problem.target[index], features[index].mean(0)
+            left, sizes, right = np.linalg.svd(features[index] - mean, full_matrices=False)
+            self.kept = mean, target.mean(), sizes, left.T @ (target - target.mean()), right
+        mean, level, sizes, projected, right = self.kept
+        weights = (sizes / (np.square(sizes) + 1.0 / strength) * projected) @ right
+        return weights[None], np.array([level - weights @ mean])
 
 
 def _all_classes(
@@ -233,17 +318,3 @@ def _constant(problem: Problem, n_features: int) -> tuple[np.ndarray, np.ndarray
     """Where no feature says anything: the shares of the classes."""
     shares = np.bincount(problem.target, problem.sample_weights, problem.n_classes) / problem.sample_weights.sum()
     return np.zeros((problem.n_classes, n_features)), np.log(np.maximum(shares, _SMALLEST_PROBABILITY))
-
-
-def _ridge_path(
-    features: np.ndarray, problem: Problem, strengths: Sequence[float]
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Weights and intercept of ridge regressions, with a squared error of half a unit per epoch."""
-    mean, level = features.mean(0), problem.target.mean()
-    left, sizes, right = np.linalg.svd(features - mean, full_matrices=False)
-    projected = left.T @ (problem.target - level)
-    path = []
-    for strength in strengths:
-        weights = (sizes / (np.square(sizes) + 1.0 / strength) * projected) @ right
-        path.append((weights[None], np.array([level - weights @ mean])))
-    return path
