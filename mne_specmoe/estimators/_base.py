@@ -367,6 +367,14 @@ class _Predictor(_NetworkEstimator):
         """Whether the pretrained part trains in the end."""
         return self.unfreeze_epoch is not None and self.unfreeze_epoch < self.max_epochs
 
+    def _check_no_centred_training(self) -> None:
+        """What the pretrained part says cannot be centred while it changes."""
+        if self.center_by is not None and self._fine_tunes:
+            raise ValueError(
+                f"The pretrained part cannot train while people are centred, got unfreeze_epoch={self.unfreeze_epoch} "
+                f"and center_by={self.center_by!r}; leave one of them at None."
+            )
+
     def _train(self, network: Downstream, data: "_Training", criterion: Callable) -> None:
         """Learn, solve or run the schedule on a fresh network, and keep what came out."""
         device = check_device(self.device)

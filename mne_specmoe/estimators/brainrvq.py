@@ -1,36 +1,30 @@
 """BrainRVQ as scikit-learn estimators."""
 
-import os
 import warnings
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from mne_specmoe._validation import SpecMoEWarning, UntrainedWarning, check_number, check_option
+from mne_specmoe._validation import SpecMoEWarning, check_number, check_option
 from mne_specmoe.data.locations import channel_locations, standard_positions
 from mne_specmoe.estimators._base import Classifier, Featurizer, Regressor
 from mne_specmoe.estimators._training import Schedule
-from mne_specmoe.loaders.brainrvq import load_encoder
+from mne_specmoe.estimators.weights import Weights, brainrvq_encoder, check_weight
 from mne_specmoe.models.brainrvq.channels import ALIASES, ON_UNKNOWN, channel_rows, unnamed_rows
 from mne_specmoe.models.brainrvq.downstream import (
     NORM_STARTS,
+    PARTS,
     POOLINGS,
     BrainRVQDownstream,
     check_dropouts,
     n_whole_seconds,
-    pooled_tokens,
-    random_encoder,
     with_own_row,
 )
-from mne_specmoe.models.brainrvq.network import WIDTH, BrainRVQEncoder, TransformerConfig
+from mne_specmoe.models.brainrvq.network import BrainRVQEncoder
+from mne_specmoe.nn.parts import check_parts
 
-Weights = str | os.PathLike | None
-
-_FEATURIZER_POOLINGS = ("mean", "cls", None)
-_DROP_PATH = 0.1  # of fine-tuning, as published; a loaded encoder brings its own
+_LINEAR_POOLINGS = ("mean", "cls", None)
 
 
 class _BrainRVQ:
@@ -40,13 +34,8 @@ class _BrainRVQ:
 
     def _check_encoder_parameters(self) -> None:
         """Parameters that choose encoder and rows."""
-        if isinstance(self.weights, list | tuple):
-            raise TypeError(
-                f"weights must be one file, since BrainRVQ has one encoder, got {len(self.weights)} in a list; give "
-                "one of them."
-            )
-        if not (self.weights is None or isinstance(self.weights, str | os.PathLike)):
-            raise TypeError(f"weights must be a name ('brainrvq-starter'), a path, or None, got {self.weights!r}.")
+        check_weight(self.weights)
+        check_parts(self.parts, PARTS)
         check_number("depth", self.depth, minimum=1, integer=True)
         check_option("parity", self.parity, (True, False, None))
         check_option("aliases", self.aliases, ALIASES)
@@ -63,14 +52,25 @@ class _BrainRVQ:
 
     def _get_encoder(self) -> BrainRVQEncoder:
         """Load the encoder, or make a random one and say so, and look up the channels in its table."""
-        if self.weights is None:
-            _warn_untrained()
-            scope = "recording" if self.parity else "token"
-            encoder = random_encoder(TransformerConfig(self.depth, drop_path=_DROP_PATH, norm_scope=scope))
-        else:
-            encoder = load_encoder(self.weights, parity=self.parity)
+        encoder = brainrvq_encoder(self.weights, self.depth, self.parity)
         self.rows_ = self._find_rows(encoder.trunk.trained_rows).numpy()
         return with_own_row(encoder)
+
+    def _network(self, n_outputs: int, n_times: int, **options) -> BrainRVQDownstream:
+        """A network with the parts that were chosen."""
+        encoder = self._get_encoder()
+        return BrainRVQDownstream(
+            n_outputs,
+            self.n_channels_,
+            n_whole_seconds(n_times),
+            pooling=self.pooling or "channels",
+            parts=self.parts_,
+            n_times=n_times,
+            n_evoked=self.n_evoked_,
+            ch_names=torch.as_tensor(self.rows_),
+            encoder=encoder,
+            **options,
+        )
 
     def _find_rows(self, trained: Tensor) -> Tensor:
         """Rows of the channels, (1 + n_channels,)."""
@@ -94,17 +94,6 @@ def _warn_unnamed() -> None:
         "Name them with ch_names, or pass mne.Epochs.",
         SpecMoEWarning,
         stacklevel=4,
-    )
-
-
-def _warn_untrained() -> None:
-    """Say that nothing was pretrained."""
-    warnings.warn(
-        "weights=None: the encoder is random. It has learnt nothing from other recordings, and results say nothing "
-        'about pretraining. Leave weights at "brainrvq-starter" or give a file, or take this as a baseline of random '
-        "features.",
-        UntrainedWarning,
-        stacklevel=5,
     )
 
 
@@ -193,7 +182,9 @@ class BrainRVQFeaturizer(_BrainRVQ, Featurizer):
         sfreq: float | None = None,
         unit: str = "V",
         ch_names: Sequence[str] | None = None,
+        parts: Sequence[str] = PARTS,
         pooling: str | None = "mean",
+        center_by: str | bool | None = None,
         aliases: str = "10-20",
         on_unknown: str = "error",
         batch_size: int = 64,
@@ -208,7 +199,9 @@ class BrainRVQFeaturizer(_BrainRVQ, Featurizer):
         self.sfreq = sfreq
         self.unit = unit
         self.ch_names = ch_names
+        self.parts = parts
         self.pooling = pooling
+        self.center_by = center_by
         self.aliases = aliases
         self.on_unknown = on_unknown
         self.batch_size = batch_size
@@ -217,36 +210,17 @@ class BrainRVQFeaturizer(_BrainRVQ, Featurizer):
         self.verbose = verbose
         self.random_state = random_state
 
-    def get_feature_names_out(self, input_features=None) -> np.ndarray:
-        """Names of the features, such as ``token_007``, or ``Cz_token_007`` with channels kept apart.
-
-        Parameters
-        ----------
-        input_features : ignored
-            Present for scikit-learn's sake.
-
-        Returns
-        -------
-        names : ndarray of str, shape (n_features,)
-        """
-        check_is_fitted(self)
-        names = [f"token_{i:03d}" for i in range(WIDTH)]
-        if self.pooling is None:
-            channels = self.ch_names_ or [f"channel{c + 1}" for c in range(self.n_channels_)]
-            names = [f"{channel}_{name}" for channel in channels for name in names]
-        return np.asarray(names, dtype=object)
-
     def _check_parameters(self) -> None:
         self._check_encoder_parameters()
-        check_option("pooling", self.pooling, _FEATURIZER_POOLINGS)
+        check_option("pooling", self.pooling, _LINEAR_POOLINGS)
 
-    def _make_experts(self) -> nn.Module:
-        return self._get_encoder()
+    def _make_network(self, n_outputs: int, n_times: int) -> BrainRVQDownstream:
+        return self._network(n_outputs, n_times, head="linear")
 
-    def _embed(self, x: Tensor) -> Tensor:
-        rows = torch.as_tensor(self.rows_, device=x.device)
-        tokens = pooled_tokens(self.encoder_, x, rows, self.pooling or "channels")
-        return self.encoder_.norm(tokens).flatten(1)
+    @property
+    def encoder_(self) -> BrainRVQEncoder:
+        """The encoder; its last norm is that of ``network_.readout``."""
+        return self.network_.encoder
 
 
 class _BrainRVQPredictor(_BrainRVQ):
@@ -256,7 +230,9 @@ class _BrainRVQPredictor(_BrainRVQ):
 
     def _check_parameters(self) -> None:
         self._check_encoder_parameters()
-        check_option("pooling", self.pooling, POOLINGS)
+        check_option("head", self.head, (self._solved_head, "trained"))
+        check_option("pooling", self.pooling, POOLINGS if self.head == "trained" else _LINEAR_POOLINGS)
+        self._check_no_centred_training()
         check_option("norm_start", self.norm_start, NORM_STARTS)
         check_dropouts(self.dropouts)
         check_number("layer_decay", self.layer_decay, minimum=0.0, maximum=1.0, strict=True)
@@ -264,18 +240,24 @@ class _BrainRVQPredictor(_BrainRVQ):
             check_number("hidden", self.hidden, minimum=1, integer=True)
 
     def _make_network(self, n_outputs: int, n_times: int) -> BrainRVQDownstream:
-        encoder = self._get_encoder()
-        return BrainRVQDownstream(
+        return self._network(
             n_outputs,
-            self.n_channels_,
-            n_whole_seconds(n_times),
-            pooling=self.pooling,
+            n_times,
+            head="trained" if self.head == "trained" else "linear",
             hidden=self.hidden,
             dropouts=self.dropouts,
-            ch_names=torch.as_tensor(self.rows_),
-            encoder=encoder,
             norm_start=self.norm_start,
         )
+
+    def _needs_channels(self) -> str | None:
+        if self.network_.config.pooling == "flatten":
+            return "the head of all tokens"
+        return super()._needs_channels()
+
+    def _needs_length(self, n_times: int) -> str | None:
+        if self.network_.config.pooling == "flatten":
+            return "the head of all tokens"
+        return super()._needs_length(n_times)
 
     def _learning_rates(self, network: BrainRVQDownstream, schedule: Schedule) -> dict[str, float]:
         scales = network.layer_scales(self.layer_decay)
@@ -387,6 +369,7 @@ _PREDICTOR_PARAMETERS = """
 
 
 class BrainRVQClassifier(_BrainRVQPredictor, Classifier):
+    _solved_head = "logistic"
     __doc__ = (
         """Classify EEG epochs with BrainRVQ's encoder and a head, by class-weighted cross-entropy.
 """
@@ -425,7 +408,10 @@ class BrainRVQClassifier(_BrainRVQPredictor, Classifier):
         sfreq: float | None = None,
         unit: str = "V",
         ch_names: Sequence[str] | None = None,
-        pooling: str = "mean",
+        parts: Sequence[str] = PARTS,
+        pooling: str | None = "mean",
+        center_by: str | bool | None = None,
+        head: str = "logistic",
         aliases: str = "10-20",
         on_unknown: str = "error",
         hidden: int | None = None,
@@ -455,7 +441,10 @@ class BrainRVQClassifier(_BrainRVQPredictor, Classifier):
         self.sfreq = sfreq
         self.unit = unit
         self.ch_names = ch_names
+        self.parts = parts
         self.pooling = pooling
+        self.center_by = center_by
+        self.head = head
         self.aliases = aliases
         self.on_unknown = on_unknown
         self.hidden = hidden
@@ -489,6 +478,7 @@ class BrainRVQClassifier(_BrainRVQPredictor, Classifier):
 
 
 class BrainRVQRegressor(_BrainRVQPredictor, Regressor):
+    _solved_head = "ridge"
     __doc__ = """Predict a number from EEG epochs: BrainRVQ's encoder, and a head trained with the squared error.
 
     The target is standardised for training, and predictions come in its own units.
@@ -503,7 +493,10 @@ class BrainRVQRegressor(_BrainRVQPredictor, Regressor):
         sfreq: float | None = None,
         unit: str = "V",
         ch_names: Sequence[str] | None = None,
-        pooling: str = "mean",
+        parts: Sequence[str] = PARTS,
+        pooling: str | None = "mean",
+        center_by: str | bool | None = None,
+        head: str = "ridge",
         aliases: str = "10-20",
         on_unknown: str = "error",
         hidden: int | None = None,
@@ -531,7 +524,10 @@ class BrainRVQRegressor(_BrainRVQPredictor, Regressor):
         self.sfreq = sfreq
         self.unit = unit
         self.ch_names = ch_names
+        self.parts = parts
         self.pooling = pooling
+        self.center_by = center_by
+        self.head = head
         self.aliases = aliases
         self.on_unknown = on_unknown
         self.hidden = hidden

@@ -10,10 +10,11 @@ from mne_specmoe._validation import check_number, check_option
 from mne_specmoe.data.locations import channel_locations
 from mne_specmoe.estimators._base import Classifier, Featurizer, Regressor
 from mne_specmoe.estimators.weights import Weights, check_weights, specmoe_experts
-from mne_specmoe.models.specmoe.mixture import GATE_SCALES, PARTS, STAGE_WIDTHS, SpecMoE, check_parts
+from mne_specmoe.models.specmoe.mixture import GATE_SCALES, PARTS, STAGE_WIDTHS, SpecMoE
 from mne_specmoe.models.specmoe.network import LAYOUTS
 from mne_specmoe.nn.activations import check_readout
 from mne_specmoe.nn.heads import POOLINGS
+from mne_specmoe.nn.parts import check_parts
 
 READOUT = ("embedding.mean", "down1.log_std")
 """What is taken of the experts unless told otherwise."""

@@ -6,10 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mne_specmoe._validation import UntrainedWarning, listed
+from mne_specmoe.loaders.brainrvq import load_encoder
 from mne_specmoe.loaders.specmoe import load_encoders
+from mne_specmoe.models.brainrvq.downstream import random_encoder
+from mne_specmoe.models.brainrvq.network import BrainRVQEncoder, TransformerConfig
 from mne_specmoe.models.registry import BUNDLED
 from mne_specmoe.models.specmoe.mixture import settle_normalisation
 from mne_specmoe.models.specmoe.network import SpecHiNetConfig, SpecHiNetEncoder
+
+_DROP_PATH = 0.1  # of fine-tuning, as published; a loaded encoder brings its own
 
 Files = str | os.PathLike | Sequence[str | os.PathLike]
 
@@ -99,6 +104,53 @@ def specmoe_experts(weights: Weights, n_experts: int, layout: str | None) -> lis
         "but are what pretrained ones are to be compared with."
     )
     return [_untrained_like(expert) for expert in experts]
+
+
+def check_weight(weights: object) -> None:
+    """Raise unless this may be the parameter `weights` of BrainRVQ's estimators."""
+    inner = weights.weights if isinstance(weights, Untrained) else weights
+    if isinstance(inner, list | tuple):
+        raise TypeError(
+            f"weights must be one file, since BrainRVQ has one encoder, got {len(inner)} in a list; give one of them."
+        )
+    if not (inner is None or isinstance(inner, str | os.PathLike)):
+        raise TypeError(
+            f"weights must be a name ('brainrvq-starter'), a path, untrained(...) of one, or None, got {weights!r}."
+        )
+
+
+def brainrvq_encoder(weights: str | os.PathLike | Untrained | None, depth: int, parity: bool | None) -> BrainRVQEncoder:
+    """Load an encoder, or make a random one and say so.
+
+    Parameters
+    ----------
+    weights : Weights
+        None: a random one.
+    depth : int
+        Its number of blocks.
+    parity : bool | None
+        See `mne_specmoe.BrainRVQFeaturizer`.
+
+    Returns
+    -------
+    encoder : BrainRVQEncoder
+    """
+    if weights is None:
+        warn_untrained(
+            "weights=None: the encoder is random. It has learnt nothing from other recordings, and results say nothing "
+            'about pretraining. Leave weights at "brainrvq-starter" or give a file, or take this as a baseline of '
+            "random features."
+        )
+        scope = "recording" if parity else "token"
+        return random_encoder(TransformerConfig(depth, drop_path=_DROP_PATH, norm_scope=scope))
+    encoder = load_encoder(weights.weights if isinstance(weights, Untrained) else weights, parity=parity)
+    if not isinstance(weights, Untrained):
+        return encoder
+    warn_untrained(
+        f"weights={weights!r}: the encoder is random, of that architecture. Results say nothing about pretraining, but "
+        "are what a pretrained one is to be compared with."
+    )
+    return random_encoder(encoder.config)
 
 
 def warn_untrained(message: str) -> None:

@@ -6,12 +6,13 @@ features of them with what was learned from training epochs, which is in buffers
 Shapes in the comments: B batch, C channels, K bands, P components.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mne_specmoe._validation import check_option
 from mne_specmoe.signal.canonical import SFREQ
 from mne_specmoe.signal.cross_spectrum import (
     BANDS,
@@ -38,6 +39,7 @@ SPECTRUM = tuple((i / 2 - 0.25, i / 2 + 0.25) for i in range(2, 91))
 """Bands of the fine spectrum in Hz, around 1, 1.5, …, 45."""
 
 _SHORTEST_SPECTRUM = 200  # samples at 200 Hz: in shorter epochs there is no fine spectrum
+_FEWEST_REFERENCED = 8  # channels whose average is a reference; of fewer it would hold much of what is looked for
 _EVOKED_SFREQ = 50.0  # of the time courses that are kept
 _SHORTEST_EVOKED = 40  # samples at 200 Hz: ten of them
 
@@ -168,6 +170,9 @@ class Spectrum(Part):
 class Covariance(Part):
     """Covariances of the channels in frequency bands, in the tangent space at the mean of the training epochs.
 
+    From eight channels on, channels are referenced to their average first, so that a recording's reference does not
+    matter.
+
     Parameters
     ----------
     n_channels : int
@@ -183,6 +188,8 @@ class Covariance(Part):
 
     def measure(self, x: Tensor, activations: object = None) -> Tensor:
         """See `Part`: upper triangles, band by band."""
+        if x.shape[1] >= _FEWEST_REFERENCED:
+            x = x - x.mean(1, keepdim=True)
         return _narrow(packed(cross_power(x, bands=self.bands)).flatten(1), x)
 
     def covariances(self, measured: Tensor) -> Tensor:
@@ -344,3 +351,42 @@ def obstacle(name: str, n_times: int, n_classes: int | None, bands: Bands = BAND
     if name == "evoked" and n_classes is None:
         return "it learns from classes in y, and there are none"
     return None
+
+
+def part_features(
+    parts: Mapping[str, Part], measured: Sequence[Tensor], whiteners: Mapping[str, Tensor] | None = None
+) -> tuple[Tensor, ...]:
+    """Replace what the parts have measured by their features.
+
+    Parameters
+    ----------
+    parts : mapping of str to Part
+        The parts.
+    measured : sequence of Tensor, shape (n_epochs, ...)
+        What they have measured, in their order, after whatever else there is.
+    whiteners : mapping of str to Tensor | None
+        Names of parts → whiteners that replace their own, see `Part.forward`.
+
+    Returns
+    -------
+    pooled : tuple of Tensor
+        What came before as it is, then the features of all parts next to each other, if there are parts.
+    """
+    n_before = len(measured) - len(parts)
+    if not len(parts):
+        return tuple(measured)
+    pairs = zip(parts.items(), measured[n_before:], strict=True)
+    features = [part(values, (whiteners or {}).get(name)) for (name, part), values in pairs]
+    return (*measured[:n_before], torch.cat(features, 1))
+
+
+def check_parts(parts: object, known: Sequence[str]) -> None:
+    """Raise unless these are some of the known parts, each once."""
+    if isinstance(parts, str) or not isinstance(parts, list | tuple):
+        raise TypeError(f"parts must be a list or tuple of names, such as {tuple(known)!r}, got {parts!r}.")
+    if not parts:
+        raise ValueError(f"parts is empty; give some of {', '.join(map(repr, known))}.")
+    for name in parts:
+        check_option("parts", name, known)
+    if len(set(parts)) < len(parts):
+        raise ValueError(f"parts names something twice: {', '.join(map(repr, parts))}.")

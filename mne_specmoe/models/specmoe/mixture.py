@@ -14,7 +14,7 @@ from mne_specmoe._validation import check_number, check_option
 from mne_specmoe.models.specmoe.network import EMBED_DIM, LAYOUTS, SpecHiNet, SpecHiNetConfig, SpecHiNetEncoder
 from mne_specmoe.nn.activations import ActivationStatistics, check_readout
 from mne_specmoe.nn.heads import POOLINGS, LinearHead, PredictionHead, Standardiser
-from mne_specmoe.nn.parts import SIGNAL_PARTS, Part, signal_parts
+from mne_specmoe.nn.parts import SIGNAL_PARTS, check_parts, part_features, signal_parts
 from mne_specmoe.signal.canonical import SFREQ
 from mne_specmoe.signal.cross_spectrum import BANDS
 from mne_specmoe.signal.spectral import welch_psd
@@ -133,18 +133,6 @@ class SpecMoEConfig:
 def _as_tuples(value: object) -> object:
     """Lists as tuples, all the way down."""
     return tuple(map(_as_tuples, value)) if isinstance(value, list | tuple) else value
-
-
-def check_parts(parts: object, known: Sequence[str]) -> None:
-    """Raise unless these are some of the known parts, each once."""
-    if isinstance(parts, str) or not isinstance(parts, list | tuple):
-        raise TypeError(f"parts must be a list or tuple of names, such as {tuple(known)!r}, got {parts!r}.")
-    if not parts:
-        raise ValueError(f"parts is empty; give some of {', '.join(map(repr, known))}.")
-    for name in parts:
-        check_option("parts", name, known)
-    if len(set(parts)) < len(parts):
-        raise ValueError(f"parts names something twice: {', '.join(map(repr, parts))}.")
 
 
 class Pooled(NamedTuple):
@@ -525,9 +513,7 @@ bands, n_evoked, locations
         pooled : tuple of Tensor
             One row per epoch; `pooled_names` says what they are.
         """
-        n_before = len(measured) - len(self.parts)
-        before, values = measured[:n_before], measured[n_before:]
-        return (*before, part_features(self.parts, values, whiteners)) if len(self.parts) else before
+        return part_features(self.parts, measured, whiteners)
 
     def pool(self, x: Tensor) -> tuple[Tensor, ...]:
         """Run the experts and compute all that the readout reads.
@@ -680,15 +666,6 @@ def _locations(places: Sequence[tuple[float, float, float] | None] | None) -> Te
     if places is None:
         return None
     return torch.tensor([(torch.nan,) * 3 if place is None else place for place in places], dtype=torch.float32)
-
-
-def part_features(
-    parts: Mapping[str, Part], measured: Sequence[Tensor], whiteners: Mapping[str, Tensor] | None = None
-) -> Tensor:
-    """Features of all parts next to each other, of what each has measured."""
-    whiteners = whiteners or {}
-    pairs = zip(parts.items(), measured, strict=True)
-    return torch.cat([part(values, whiteners.get(name)) for (name, part), values in pairs], 1)
 
 
 def pooled_embeddings(
