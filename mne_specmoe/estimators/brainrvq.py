@@ -98,14 +98,15 @@ def _warn_unnamed() -> None:
 
 
 class BrainRVQFeaturizer(_BrainRVQ, Featurizer):
-    """Features of EEG epochs from a frozen BrainRVQ encoder.
+    """Features of EEG epochs: tokens of a frozen BrainRVQ encoder, and what the signal itself says.
 
     Parameters
     ----------
-    weights : "brainrvq-starter" | path-like | None
+    weights : "brainrvq-starter" | path-like | untrained(...) | None
         ``"brainrvq-starter"``: the small encoder that comes with the package. Or a file, of a pretraining network or a
-        fine-tuned one, of which only the encoder is taken; ours (``.safetensors``) or published (``.pth``). None: a
-        random encoder, with an `UntrainedWarning`.
+        fine-tuned one, of which only the encoder is taken; ours (``.safetensors``) or published (``.pth``).
+        ``untrained(...)`` of these: a random encoder of their architecture; None: a random one of `depth` blocks, both
+        with an `UntrainedWarning`.
     depth : int
         Blocks of a random encoder. Without effect unless ``weights=None``: a trained one brings its own.
     parity : bool | None
@@ -118,10 +119,21 @@ class BrainRVQFeaturizer(_BrainRVQ, Featurizer):
     ch_names : list of str | None
         Names of the channels of arrays; for Epochs, the channels to use. Arrays without names are taken with a warning:
         the encoder does not know where their channels are.
+    parts : sequence of str
+        What features are made of. ``"encoder"``: pooled tokens of the encoder; ``"amplitude"``: log root mean square
+        per channel; ``"power"``: log power per channel in six bands; ``"spectrum"``: log power spectrum from 1 to 45
+        Hz, averaged over channels; ``"covariance"``: covariances between channels in six bands, in the tangent space at
+        the mean of the training epochs, which is what tells left from right; ``"evoked"``: responses to events, by
+        xDAWN filters that are learned from classes, in epochs of up to 1.5 s. Parts that the epochs are too short or
+        too long for, or that lack classes, step aside: `left_out_` says why.
     pooling : {"mean", "cls", None}
         What becomes of the tokens: the mean over all seconds of all channels, or the class token (200 features each);
         or None, which keeps channels apart, each the mean over its seconds (200 features per channel). The encoder's
         last norm follows.
+    center_by : str | True | None
+        Column of the epochs' metadata that says whom an epoch is of, such as ``"subject"``: every person is centred by
+        their own mean, without labels, covariances by their Riemannian mean; or True for the groups that methods are
+        given. This is transductive: it uses the unlabelled epochs to be predicted, so give all of a person at once.
     aliases : {"10-20", "none"}
         Whether T3 and T7 are one electrode, and so T4 and T8, T5 and P7, T6 and P8, or, as published, different ones.
     on_unknown : {"error", "nearest"}
@@ -140,8 +152,16 @@ class BrainRVQFeaturizer(_BrainRVQ, Featurizer):
 
     Attributes
     ----------
+    parts_ : tuple of str
+        The parts that there are.
+    left_out_ : dict of str to str
+        Parts that were asked for and could not be had, and why.
     encoder_ : BrainRVQEncoder
         The encoder.
+    network_ : BrainRVQDownstream
+        What computes the parts; its readout is not trained.
+    is_centered_ : bool
+        Whether people are centred.
     rows_ : ndarray of int, shape (1 + n_channels,)
         Rows of the encoder's table of places: that of the class token, then the channels'; -1 where it is unknown.
     locations_ : ndarray, shape (n_channels, 3) | None
@@ -168,8 +188,8 @@ class BrainRVQFeaturizer(_BrainRVQ, Featurizer):
     >>> from mne_specmoe.data.synthetic import make_epochs
     >>> epochs, y, groups = make_epochs(n_epochs=8)
     >>> with warnings.catch_warnings(action="ignore"):  # that the encoder is random
-    ...     features = BrainRVQFeaturizer(weights=None, depth=1, random_state=0).fit_transform(epochs)
-    >>> features.shape
+    ...     featurizer = BrainRVQFeaturizer(weights=None, depth=1, parts=("encoder",), random_state=0).fit(epochs)
+    >>> featurizer.transform(epochs).shape
     (8, 200)
     """
 
@@ -276,10 +296,11 @@ class _SmoothedCrossEntropy(nn.CrossEntropyLoss):
 _PREDICTOR_PARAMETERS = """
     Parameters
     ----------
-    weights : "brainrvq-starter" | path-like | None
+    weights : "brainrvq-starter" | path-like | untrained(...) | None
         ``"brainrvq-starter"``: the small encoder that comes with the package. Or a file, of a pretraining network or a
-        fine-tuned one, of which only the encoder is taken; ours (``.safetensors``) or published (``.pth``). None: a
-        random encoder, with an `UntrainedWarning`.
+        fine-tuned one, of which only the encoder is taken; ours (``.safetensors``) or published (``.pth``).
+        ``untrained(...)`` of these: a random encoder of their architecture; None: a random one of `depth` blocks, both
+        with an `UntrainedWarning`.
     depth : int
         Blocks of a random encoder. Without effect unless ``weights=None``: a trained one brings its own.
     parity : bool | None
@@ -292,9 +313,25 @@ _PREDICTOR_PARAMETERS = """
     ch_names : list of str | None
         Names of the channels of arrays; for Epochs, the channels to use. Arrays without names are taken with a warning:
         the encoder does not know where their channels are.
-    pooling : {"mean", "cls", "flatten"}
-        What the head reads: the mean over all seconds of all channels; the class token; or all tokens, which binds it
-        to 30 s at most.
+    parts : sequence of str
+        What the head reads. ``"encoder"``: pooled tokens of the encoder; ``"amplitude"``: log root mean square per
+        channel; ``"power"``: log power per channel in six bands; ``"spectrum"``: log power spectrum from 1 to 45 Hz,
+        averaged over channels; ``"covariance"``: covariances between channels in six bands, in the tangent space at the
+        mean of the training epochs, which is what tells left from right; ``"evoked"``: responses to events, by xDAWN
+        filters that are learned from classes, in epochs of up to 1.5 s. Parts that the epochs are too short or too long
+        for, or that lack classes, step aside: `left_out_` says why.
+    pooling : {"mean", "cls", None, "flatten"}
+        What becomes of the tokens: the mean over all seconds of all channels; the class token; only with a solved
+        head, None, which keeps channels apart; or, only with a trained one, all tokens, which binds it to 30 s at most.
+    center_by : str | True | None
+        Column of the epochs' metadata that says whom an epoch is of, such as ``"subject"``: every person is centred by
+        their own mean, without labels, covariances by their Riemannian mean; or True for the groups that methods are
+        given. This is transductive: it uses the unlabelled epochs to be predicted, so give all of a person at once.
+    head : {"{solved}", "trained"}
+        ``"{solved}"``: {solution} of the standardised features of each part by itself, whose penalty is chosen by five
+        inner folds (of whole groups, if there are groups; else of neighbouring epochs); what the parts say of epochs
+        that they have not seen then decides how much each counts. All of it together is one linear layer.
+        ``"trained"``: a norm and a head on the tokens, as published, and on the other parts; trained by Adam.
     aliases : {"10-20", "none"}
         Whether T3 and T7 are one electrode, and so T4 and T8, T5 and P7, T6 and P8, or, as published, different ones.
     on_unknown : {"error", "nearest"}
@@ -307,9 +344,10 @@ _PREDICTOR_PARAMETERS = """
     norm_start : {"pretrained", "fresh"}
         Whether the norm before the head begins as the encoder's last one, or afresh, as published.
     unfreeze_epoch : int | None
-        Training epoch from which the encoder trains too. None: it stays frozen, and runs only once.
+        Training epoch from which the encoder trains too; a solved head is there from the start, and is trained with it.
+        None: it stays frozen, and runs only once.
     max_epochs : int
-        Most passes over the training part.
+        Most passes over the training part; a solved head stands for the first `unfreeze_epoch` of them.
     lr, encoder_lr : float
         Learning rates of norm and head, and of the encoder (None: the same).
     layer_decay : float
@@ -319,11 +357,11 @@ _PREDICTOR_PARAMETERS = """
         Of Adam.{extra}
     validation_fraction : float | None
         Share of the training data that is set aside to choose the best weights. None: train on everything, for
-        `max_epochs`.
+        `max_epochs`. Nothing is set aside for a solved head with a frozen encoder.
     patience : int | None
         Training stops after so many epochs without a better validation loss. None: it does not stop early.
     group_column : str | None
-        Column of the epochs' metadata whose values, such as subjects, the validation split keeps together.
+        Column of the epochs' metadata whose values, such as subjects, validation split and inner folds keep together.
     batch_size : int
         Epochs of EEG per training step.
     device : str
@@ -339,12 +377,22 @@ _PREDICTOR_PARAMETERS = """
 
     Attributes
     ----------{attributes}
+    parts_ : tuple of str
+        The parts that there are.
+    left_out_ : dict of str to str
+        Parts that were asked for and could not be had, and why.
+    shares_, strengths_ : dict of str to float
+        Of a solved head: how much the outputs of each part count in their sum, and how much the epochs counted against
+        its penalty.
     history_ : list of dict
-        Per training epoch: epoch, train_loss, valid_loss, lr, experts_frozen (here: the encoder).
+        Per training epoch: epoch, train_loss, valid_loss, lr, experts_frozen (here: the encoder). A solved head is one
+        entry, whose valid_loss is that of the inner folds if nothing was set aside, and whose lr is None.
     network_ : BrainRVQDownstream
-        The trained network, with the best weights.
-    net_ : skorch.NeuralNet
-        The net of the last training phase.
+        The trained network, with the best weights: complete, so it can be stored (`mne_specmoe.save_downstream`).
+    net_ : skorch.NeuralNet | None
+        The net of the last training phase; None if nothing was trained.
+    is_centered_ : bool
+        Whether people are centred.
     validation_indices_ : ndarray | None
         Which epochs of `fit` were set aside.
     rows_ : ndarray of int, shape (1 + n_channels,)
@@ -371,16 +419,20 @@ _PREDICTOR_PARAMETERS = """
 class BrainRVQClassifier(_BrainRVQPredictor, Classifier):
     _solved_head = "logistic"
     __doc__ = (
-        """Classify EEG epochs with BrainRVQ's encoder and a head, by class-weighted cross-entropy.
+        """Classify EEG epochs by BrainRVQ's encoder and by what the signal itself says; classes are weighed.
 """
-        + _PREDICTOR_PARAMETERS.replace(
+        + _PREDICTOR_PARAMETERS.replace("{solved}", "logistic")
+        .replace("{solution}", "logistic regressions")
+        .replace(
             "{extra}",
             """
     class_weight : "balanced" | dict | None
         Weights of the classes in the loss; a dict maps labels to weights.
     label_smoothing : float
-        How much of every label is spread over all classes in training, in [0, 1). Not in validation.""",
-        ).replace(
+        How much of every label is spread over all classes in training, in [0, 1). Neither in validation nor in a head
+        that is solved for.""",
+        )
+        .replace(
             "{attributes}",
             """
     classes_ : ndarray
@@ -393,7 +445,7 @@ class BrainRVQClassifier(_BrainRVQPredictor, Classifier):
     >>> from mne_specmoe.data.synthetic import make_epochs
     >>> epochs, y, groups = make_epochs(n_epochs=12)
     >>> with warnings.catch_warnings(action="ignore"):  # that the encoder is random
-    ...     classifier = BrainRVQClassifier(weights=None, depth=1, max_epochs=2, random_state=0).fit(epochs, y)
+    ...     classifier = BrainRVQClassifier(weights=None, depth=1, random_state=0).fit(epochs, y)
     >>> classifier.predict(epochs).shape
     (12,)
     """
@@ -479,10 +531,12 @@ class BrainRVQClassifier(_BrainRVQPredictor, Classifier):
 
 class BrainRVQRegressor(_BrainRVQPredictor, Regressor):
     _solved_head = "ridge"
-    __doc__ = """Predict a number from EEG epochs: BrainRVQ's encoder, and a head trained with the squared error.
+    __doc__ = """Predict a number from EEG epochs, by BrainRVQ's encoder and by what the signal itself says.
 
     The target is standardised for training, and predictions come in its own units.
-""" + _PREDICTOR_PARAMETERS.replace("{extra}", "").replace("{attributes}", "")
+""" + _PREDICTOR_PARAMETERS.replace("{solved}", "ridge").replace("{solution}", "ridge regressions").replace(
+        "{extra}", ""
+    ).replace("{attributes}", "")
 
     def __init__(
         self,

@@ -60,28 +60,42 @@ def _plain_places(locations: np.ndarray) -> tuple[tuple[float, ...] | None, ...]
 
 
 class SpecMoEFeaturizer(_SpecMoE, Featurizer):
-    """Features of EEG epochs from frozen SpecMoE experts.
+    """Features of EEG epochs: statistics of frozen SpecMoE experts, and what the signal itself says.
 
     Parameters
     ----------
-    weights : "starter" | path-like | list of path-like | None
+    weights : "starter" | path-like | list of path-like | untrained(...) | None
         ``"starter"``: the three small experts that come with the package. Or files: a SpecMoE, experts, or one expert
-        per file; ours (``.safetensors``) or published (``.pth``). None: random experts, with an `UntrainedWarning`.
+        per file; ours (``.safetensors``) or published (``.pth``). ``untrained(...)`` of these: random experts of their
+        architecture; None: random experts of the starter's, both with an `UntrainedWarning`.
     n_experts : int
-        Number of random experts. Without effect unless ``weights=None``: trained ones bring their own number.
+        Number of random experts. Without effect unless ``weights=None``: others bring their own number.
     layout : {"channelwise", "published"} | None
-        Arithmetic of random experts, see `mne_specmoe.models.specmoe.network.SpecHiNetConfig`; None is
-        ``"channelwise"``. Trained ones bring their own (``"starter"``: ``"channelwise"``), and another is an error.
+        Arithmetic of random experts, see `mne_specmoe.models.specmoe.network.SpecHiNetConfig`; None is that of the
+        starter. Trained ones bring their own (``"starter"``: ``"channelwise"``), and another is an error.
     sfreq : float | None
         Sampling rate of arrays in Hz (None: 200). Epochs know theirs. Everything is resampled to 200 Hz.
     unit : {"V", "mV", "uV", "µV"}
         Unit of arrays. Epochs are in volts.
     ch_names : list of str | None
         Names of the channels of arrays; for Epochs, the channels to use.
-    time_pooling : {"mean", "max"}
-        How the tokens of a channel become one vector.
+    parts : sequence of str
+        What features are made of. ``"experts"``: statistics of the experts, see `readout`; ``"amplitude"``: log root
+        mean square per channel; ``"power"``: log power per channel in six bands; ``"spectrum"``: log power spectrum
+        from 1 to 45 Hz, averaged over channels; ``"covariance"``: covariances between channels in six bands, in the
+        tangent space at the mean of the training epochs, which is what tells left from right; ``"evoked"``: responses
+        to events, by xDAWN filters that are learned from classes, in epochs of up to 1.5 s. Parts that the epochs are
+        too short or too long for, or that lack classes, step aside: `left_out_` says why.
+    readout : sequence of str
+        What is taken of the experts: stage and statistic, such as ``"down1.log_std"``. Stages, in order of depth:
+        ``down1``, ``down2``, ``attention1``, ``down3``, ``bottom1``, ``attention2``, ``embedding``. Statistics over
+        time: ``mean``, ``max``, ``log_std``; and ``covariance``, between channels, in the tangent space.
     channel_pooling : {"mean", "max"} | None
-        How channels become one vector; None keeps every channel's features.
+        How channels become one in statistics of the experts; None keeps them apart.
+    center_by : str | True | None
+        Column of the epochs' metadata that says whom an epoch is of, such as ``"subject"``: every person is centred by
+        their own mean, without labels, covariances by their Riemannian mean; or True for the groups that methods are
+        given. This is transductive: it uses the unlabelled epochs to be predicted, so give all of a person at once.
     batch_size : int
         Most epochs in one pass through the experts.
     device : str
@@ -95,18 +109,32 @@ class SpecMoEFeaturizer(_SpecMoE, Featurizer):
 
     Attributes
     ----------
+    parts_ : tuple of str
+        The parts that there are.
+    left_out_ : dict of str to str
+        Parts that were asked for and could not be had, and why.
     experts_ : torch.nn.ModuleList
         The encoders.
+    network_ : SpecMoE
+        What computes the parts; its readout is not trained.
+    locations_ : ndarray, shape (n_channels, 3) | None
+        Where the channels are (m, head coordinates), NaN where that is not known; None for arrays without names.
+    is_centered_ : bool
+        Whether people are centred.
     sfreq_, n_times_, n_channels_, ch_names_
-        What `fit` saw; later data is matched with it.
+        What `fit` saw; later data is matched with it. Epochs of another length, or of some of the channels, are taken
+        where all parts can do with them: ``parts=("experts",)`` with pooled channels, and ``"spectrum"``, can.
 
     Examples
     --------
     >>> from mne_specmoe import SpecMoEFeaturizer
     >>> from mne_specmoe.data.synthetic import make_epochs
     >>> epochs, y, groups = make_epochs(n_epochs=8)
-    >>> SpecMoEFeaturizer(random_state=0).fit_transform(epochs).shape
-    (8, 384)
+    >>> featurizer = SpecMoEFeaturizer(parts=("spectrum", "covariance"))
+    >>> featurizer.fit_transform(epochs).shape
+    (8, 1229)
+    >>> featurizer.get_feature_names_out()[-1]
+    'covariance_30-45Hz_Pz_Pz'
     """
 
     def __init__(
@@ -218,14 +246,15 @@ class _SpecMoEPredictor(_SpecMoE):
 _PREDICTOR_PARAMETERS = """
     Parameters
     ----------
-    weights : "starter" | path-like | list of path-like | None
+    weights : "starter" | path-like | list of path-like | untrained(...) | None
         ``"starter"``: the three small experts that come with the package. Or files: a SpecMoE, of which only the
-        experts are taken, experts, or one expert per file; ours (``.safetensors``) or published (``.pth``). None:
-        random experts, with an `UntrainedWarning`.
+        experts are taken, experts, or one expert per file; ours (``.safetensors``) or published (``.pth``).
+        ``untrained(...)`` of these: random experts of their architecture; None: random experts of the starter's, both
+        with an `UntrainedWarning`.
     n_experts : int
-        Number of random experts. Without effect unless ``weights=None``: trained ones bring their own number.
+        Number of random experts. Without effect unless ``weights=None``: others bring their own number.
     layout : {"channelwise", "published"} | None
-        Arithmetic of random experts; None is ``"channelwise"``. Trained ones bring their own (``"starter"``:
+        Arithmetic of random experts; None is that of the starter. Trained ones bring their own (``"starter"``:
         ``"channelwise"``), and another is an error.
     sfreq : float | None
         Sampling rate of arrays in Hz (None: 200). Epochs know theirs. Everything is resampled to 200 Hz.
@@ -233,29 +262,55 @@ _PREDICTOR_PARAMETERS = """
         Unit of arrays. Epochs are in volts.
     ch_names : list of str | None
         Names of the channels of arrays; for Epochs, the channels to use.
-    time_pooling, channel_pooling : {"mean", "max"}
-        How tokens become one vector per channel, and channels one vector per epoch.
+    parts : sequence of str
+        What the head reads. ``"experts"``: what the experts say; ``"amplitude"``: log root mean square per channel;
+        ``"power"``: log power per channel in six bands; ``"spectrum"``: log power spectrum from 1 to 45 Hz, averaged
+        over channels; ``"covariance"``: covariances between channels in six bands, in the tangent space at the mean of
+        the training epochs, which is what tells left from right; ``"evoked"``: responses to events, by xDAWN filters
+        that are learned from classes, in epochs of up to 1.5 s. Parts that the epochs are too short or too long for, or
+        that lack classes, step aside: `left_out_` says why.
+    readout : sequence of str
+        What a solved head takes of the experts: stage and statistic, such as ``"down1.log_std"``. Stages, in order of
+        depth: ``down1``, ``down2``, ``attention1``, ``down3``, ``bottom1``, ``attention2``, ``embedding``. Statistics
+        over time: ``mean``, ``max``, ``log_std``; and ``covariance``, between channels, in the tangent space.
+    channel_pooling : {"mean", "max"} | None
+        How channels become one in statistics of the experts; None keeps
+        them apart, which only a solved head can.
+    center_by : str | True | None
+        Column of the epochs' metadata that says whom an epoch is of, such as ``"subject"``: every person is centred by
+        their own mean, without labels, covariances by their Riemannian mean; or True for the groups that methods are
+        given. This is transductive: it uses the unlabelled epochs to be predicted, so give all of a person at once.
+    head : {"{solved}", "mlp"}
+        ``"{solved}"``: {solution} of the standardised features of each part by itself, whose penalty is chosen by five
+        inner folds (of whole groups, if there are groups; else of neighbouring epochs); what the parts say of epochs
+        that they have not seen then decides how much each counts. All of it together is one linear layer. ``"mlp"``: a
+        gate per expert, which reads the spectrum of a channel, weighs the embedding of that channel, and a layer of
+        hidden units reads the weighed experts and the other parts; both are trained by Adam.
+    time_pooling : {"mean", "max"}
+        With ``head="mlp"``: how the tokens of an expert become one vector per channel.
     gate_scale : {"log", "power", "none"}
-        What the gate reads: log power standardised per frequency on the training part, power as published, or nothing.
+        With ``head="mlp"``: what the gate reads, log power standardised per frequency on the training part, power as
+        published, or nothing.
     hidden : int | None
-        Width of the prediction head (None: 128 per expert).
+        With ``head="mlp"``: its width (None: that of its input).
     dropout : float
-        Dropout probability in the head.
+        With ``head="mlp"``: dropout probability.
     unfreeze_epoch : int | None
-        Training epoch from which the experts train too. None: they stay frozen, and run only once.
+        Training epoch from which the experts train too; a solved head is there from the start, and is trained with
+        them. None: they stay frozen, and run only once.
     max_epochs : int
-        Most passes over the training part.
+        Most passes over the training part; a solved head stands for the first `unfreeze_epoch` of them.
     lr, expert_lr : float
         Learning rates of gate and head, and of the experts (None: the same).
     weight_decay : float
         Of Adam.{extra}
     validation_fraction : float | None
         Share of the training data that is set aside to choose the best weights. None: train on everything, for
-        `max_epochs`.
+        `max_epochs`. Nothing is set aside for a solved head with frozen experts.
     patience : int | None
         Training stops after so many epochs without a better validation loss. None: it does not stop early.
     group_column : str | None
-        Column of the epochs' metadata whose values, such as subjects, the validation split keeps together.
+        Column of the epochs' metadata whose values, such as subjects, validation split and inner folds keep together.
     batch_size : int
         Epochs of EEG per training step.
     device : str
@@ -271,12 +326,24 @@ _PREDICTOR_PARAMETERS = """
 
     Attributes
     ----------{attributes}
+    parts_ : tuple of str
+        The parts that there are.
+    left_out_ : dict of str to str
+        Parts that were asked for and could not be had, and why.
+    shares_, strengths_ : dict of str to float
+        Of a solved head: how much the outputs of each part count in their sum, and how much the epochs counted against
+        its penalty.
     history_ : list of dict
-        Per training epoch: epoch, train_loss, valid_loss, lr, experts_frozen.
+        Per training epoch: epoch, train_loss, valid_loss, lr, experts_frozen. A solved head is one entry, whose
+        valid_loss is that of the inner folds if nothing was set aside, and whose lr is None.
     network_ : SpecMoE
-        The trained network, with the best weights.
-    net_ : skorch.NeuralNet
-        The net of the last training phase.
+        The trained network, with the best weights: complete, so it can be stored (`mne_specmoe.save_specmoe`).
+    net_ : skorch.NeuralNet | None
+        The net of the last training phase; None if nothing was trained.
+    locations_ : ndarray, shape (n_channels, 3) | None
+        Where the channels are (m, head coordinates), NaN where that is not known; None for arrays without names.
+    is_centered_ : bool
+        Whether people are centred.
     validation_indices_ : ndarray | None
         Which epochs of `fit` were set aside.
     sfreq_, n_times_, n_channels_, ch_names_
@@ -287,14 +354,17 @@ _PREDICTOR_PARAMETERS = """
 class SpecMoEClassifier(_SpecMoEPredictor, Classifier):
     _solved_head = "logistic"
     __doc__ = (
-        """Classify EEG epochs with SpecMoE experts, spectral gate and a head, by class-weighted cross-entropy.
+        """Classify EEG epochs by SpecMoE experts and by what the signal itself says; classes are weighed.
 """
-        + _PREDICTOR_PARAMETERS.replace(
+        + _PREDICTOR_PARAMETERS.replace("{solved}", "logistic")
+        .replace("{solution}", "logistic regressions")
+        .replace(
             "{extra}",
             """
     class_weight : "balanced" | dict | None
         Weights of the classes in the loss; a dict maps labels to weights.""",
-        ).replace(
+        )
+        .replace(
             "{attributes}",
             """
     classes_ : ndarray
@@ -306,7 +376,7 @@ class SpecMoEClassifier(_SpecMoEPredictor, Classifier):
     >>> from mne_specmoe import SpecMoEClassifier
     >>> from mne_specmoe.data.synthetic import make_epochs
     >>> epochs, y, groups = make_epochs(n_epochs=12)
-    >>> SpecMoEClassifier(max_epochs=2, random_state=0).fit(epochs, y).predict(epochs).shape
+    >>> SpecMoEClassifier().fit(epochs, y).predict(epochs).shape
     (12,)
     """
     )
@@ -379,10 +449,12 @@ class SpecMoEClassifier(_SpecMoEPredictor, Classifier):
 
 class SpecMoERegressor(_SpecMoEPredictor, Regressor):
     _solved_head = "ridge"
-    __doc__ = """Predict a number from EEG epochs: experts, spectral gate, and a head trained with the squared error.
+    __doc__ = """Predict a number from EEG epochs, by SpecMoE experts and by what the signal itself says.
 
     The target is standardised for training, and predictions come in its own units.
-""" + _PREDICTOR_PARAMETERS.replace("{extra}", "").replace("{attributes}", "")
+""" + _PREDICTOR_PARAMETERS.replace("{solved}", "ridge").replace("{solution}", "ridge regressions").replace(
+        "{extra}", ""
+    ).replace("{attributes}", "")
 
     def __init__(
         self,
