@@ -1,6 +1,5 @@
 """The shells: featurizer, classifier and regressor over any network that measures, reads out and freezes."""
 
-import copy
 import importlib.metadata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, TransformerMixin
 from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from tqdm.auto import tqdm
@@ -21,11 +20,11 @@ from mne_specmoe._validation import check_device, check_number, check_option, ch
 from mne_specmoe.data.recordings import event_labels, metadata_column
 from mne_specmoe.estimators import _linear
 from mne_specmoe.estimators._door import CanonicalEpochs, EpochsInputMixin
-from mne_specmoe.estimators._learning import filters_per_class, learn, whiteners_of_persons
+from mne_specmoe.estimators._learning import learn, whiteners_of_persons
 from mne_specmoe.estimators._training import Run, Schedule, check_callbacks, inner_split, train
 from mne_specmoe.estimators.centring import center_features, check_persons, mean_and_std
 from mne_specmoe.models.interface import Downstream
-from mne_specmoe.nn.parts import Evoked, obstacle
+from mne_specmoe.nn.parts import obstacle
 
 PRECISIONS = ("float32", "bf16")
 SOLVED_HEADS = ("logistic", "ridge")
@@ -63,12 +62,11 @@ class _NetworkEstimator(EpochsInputMixin, BaseEstimator):
                 f"or None, got {self.center_by!r}."
             )
 
-    def _choose_parts(self, n_times: int, n_classes: int | None) -> None:
+    def _choose_parts(self, n_times: int) -> None:
         """Take the parts that these epochs have, and note why others are left out."""
-        reasons = {name: obstacle(name, n_times, n_classes) for name in self.parts}
+        reasons = {name: obstacle(name, n_times) for name in self.parts}
         self.left_out_ = {name: reason for name, reason in reasons.items() if reason}
         self.parts_ = tuple(name for name in self.parts if name not in self.left_out_)
-        self.n_evoked_ = n_classes * filters_per_class(self.n_channels_) if "evoked" in self.parts_ else 0
         if not self.parts_:
             said = "; ".join(f"{name!r}: {reason}" for name, reason in self.left_out_.items())
             raise ValueError(f"None of the parts asked for can be had of these epochs ({said}). Ask for others, too.")
@@ -194,8 +192,8 @@ class Featurizer(TransformerMixin, _NetworkEstimator):
         ----------
         X : mne.Epochs | list of mne.Epochs | array-like
             Shape (n_epochs, n_channels, n_times), or (n_epochs, n_times) of one channel.
-        y : array-like of shape (n_epochs,) | None
-            Classes. Only the part ``"evoked"`` looks at them; without them it is left out.
+        y : ignored
+            Present for scikit-learn's sake.
         groups : array-like of shape (n_epochs,) | str | None
             Whom each epoch is of, or a column of the metadata that says so: every person is centred then, see
             `center_by`.
@@ -204,7 +202,7 @@ class Featurizer(TransformerMixin, _NetworkEstimator):
         -------
         self : object
         """
-        self._fit(X, y, groups, everything=False)
+        self._fit(X, groups, everything=False)
         return self
 
     def fit_transform(self, X, y=None, groups=None) -> np.ndarray:
@@ -214,16 +212,18 @@ class Featurizer(TransformerMixin, _NetworkEstimator):
         ----------
         X : mne.Epochs | list of mne.Epochs | array-like
             Shape (n_epochs, n_channels, n_times), or (n_epochs, n_times) of one channel.
-        y, groups
+        y : ignored
+            Present for scikit-learn's sake.
+        groups
             As in `fit`.
 
         Returns
         -------
         features : ndarray of float32, shape (n_epochs, n_features)
         """
-        return self._fit(X, y, groups, everything=True)
+        return self._fit(X, groups, everything=True)
 
-    def _fit(self, X, y, groups, *, everything: bool) -> np.ndarray | None:
+    def _fit(self, X, groups, *, everything: bool) -> np.ndarray | None:
         """Fit, and return features if everything is to be computed."""
         self._check_run_parameters()
         self._check_parameters()
@@ -233,8 +233,7 @@ class Featurizer(TransformerMixin, _NetworkEstimator):
             self.is_centered_ = self.center_by is not None or groups is not None
             persons = self._find_persons(X, groups, len(epochs), groups_first=True) if self.is_centered_ else None
             self._look_at_channels(X)
-            labels = self._find_labels(y, epochs)
-            self._choose_parts(epochs.n_times, None if labels is None else len(np.unique(labels)))
+            self._choose_parts(epochs.n_times)
             with _seeded(seed):
                 network = self._make_network(1, epochs.n_times).to(check_device(self.device)).eval()
             self.network_ = network
@@ -242,18 +241,8 @@ class Featurizer(TransformerMixin, _NetworkEstimator):
             if not (everything or any(part.n_sets for part in network.parts.values())):
                 return None
             measured = self._measured(network, epochs)
-            learn(network.parts, measured, labels)
+            learn(network.parts, measured)
             return self._pooled(network, measured, persons, fitting=True)["features"].numpy() if everything else None
-
-    def _find_labels(self, y: object, epochs: CanonicalEpochs) -> np.ndarray | None:
-        """Classes for the parts that learn from them, if any does and y has some."""
-        if y is None or "evoked" not in self.parts or obstacle("evoked", epochs.n_times, 2):
-            return None
-        y = _check_length(y, len(epochs))
-        if type_of_target(y) not in ("binary", "multiclass"):
-            return None
-        classes, labels = np.unique(y, return_inverse=True)
-        return labels if len(classes) > 1 else None
 
     def transform(self, X, groups=None) -> np.ndarray:
         """Compute features.
@@ -338,7 +327,7 @@ class _Predictor(_NetworkEstimator):
             self.is_centered_ = self.center_by is not None
             persons = self._find_persons(X, groups, len(epochs), groups_first=False) if self.is_centered_ else None
             self._look_at_channels(X)
-            self._choose_parts(epochs.n_times, None if labels is None else n_outputs)
+            self._choose_parts(epochs.n_times)
             groups = self._find_groups(X, groups, len(epochs))
             criterion = self._criterion(target)
             with _seeded(seed):
@@ -380,8 +369,8 @@ class _Predictor(_NetworkEstimator):
         device = check_device(self.device)
         network.to(device).freeze_experts().eval()
         schedule = self._schedule()
-        measured, pooled = self._pool_once(network, data, frozen=self._is_solved or schedule.n_frozen > 0)
-        history = [self._solve(network, measured, pooled["features"], data, criterion)] if self._is_solved else []
+        pooled = self._pool_once(network, data, frozen=self._is_solved or schedule.n_frozen > 0)
+        history = [self._solve(network, pooled["features"], data, criterion)] if self._is_solved else []
         self.net_ = None
         if not history or self._fine_tunes:
             self.net_, history = train(
@@ -399,10 +388,8 @@ class _Predictor(_NetworkEstimator):
         self.history_, self.network_ = history, network.eval()
         self.n_iter_ = len(self.history_)
 
-    def _pool_once(
-        self, network: Downstream, data: "_Training", *, frozen: bool
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """What was measured of all epochs, and what the readout reads; the training part is what is learned from.
+    def _pool_once(self, network: Downstream, data: "_Training", *, frozen: bool) -> dict[str, Tensor]:
+        """What the readout reads of all epochs; the training part is what is learned from.
 
         Where nothing is frozen, the pretrained part does not run, and what it says is missing.
         """
@@ -412,23 +399,15 @@ class _Predictor(_NetworkEstimator):
             values = self._map(network.measure_signals, data.epochs)
             measured = dict(zip(network.signal_names, values, strict=True))
         else:
-            return {}, {}
+            return {}
         index = data.split[0]
-        labels = None if data.labels is None else data.labels[index]
-        learn(network.parts, {name: measured[name][index] for name in network.parts}, labels)
+        learn(network.parts, {name: measured[name][index] for name in network.parts})
         pooled = self._pooled(network, measured, data.persons, fitting=True)
         if network.standardised:
             network.standardise(**{name: pooled[name][index] for name in network.standardised})
-        return measured, pooled
+        return pooled
 
-    def _solve(
-        self,
-        network: Downstream,
-        measured: Mapping[str, Tensor],
-        features: Tensor,
-        data: "_Training",
-        criterion: Callable,
-    ) -> dict:
+    def _solve(self, network: Downstream, features: Tensor, data: "_Training", criterion: Callable) -> dict:
         """Put the penalised solution into the head; an entry of the history."""
         train_index, valid_index = data.split
         blocks = [_Block.of(values[train_index].numpy()) for values in features.split(_widths(network), 1)]
@@ -436,9 +415,7 @@ class _Predictor(_NetworkEstimator):
         groups = None if data.groups is None else data.groups[train_index]
         labels = None if data.labels is None else data.labels[train_index]
         folds = _linear.inner_folds(len(train_index), labels, groups)
-        solution = _linear.solve(
-            [block.standard for block in blocks], problem, folds, self._refits(network, measured, data)
-        )
+        solution = _linear.solve([block.standard for block in blocks], problem, folds)
         _fill_head(network.readout.final_layer, blocks, solution)
         names = list(network.parts)
         self.strengths_ = dict(zip(names, solution.strengths, strict=True))
@@ -448,24 +425,6 @@ class _Predictor(_NetworkEstimator):
             valid_loss = _loss(network, features[valid_index], data.target[valid_index], criterion)
         train_loss = _loss(network, features[train_index], data.target[train_index], criterion)
         return {"epoch": 1, "train_loss": train_loss, "valid_loss": valid_loss, "lr": None, "experts_frozen": True}
-
-    def _refits(
-        self, network: Downstream, measured: Mapping[str, Tensor], data: "_Training"
-    ) -> dict[int, Callable[[np.ndarray], np.ndarray]]:
-        """For inner folds: what learns parts that look at labels from some of the training epochs alone."""
-        index = data.split[0]
-        persons = None if data.persons is None else data.persons[index]
-
-        def refit(name: str, train: np.ndarray) -> np.ndarray:
-            own, values = {name: copy.deepcopy(network.parts[name]).cpu()}, {name: measured[name][index]}
-            learn(own, {name: values[name][train]}, data.labels[index][train])
-            whiteners = {} if persons is None else whiteners_of_persons(own, values, persons)
-            features = own[name](values[name], whiteners.get(name)).numpy()
-            mean, std = mean_and_std(features[train])
-            return (features - mean) * _linear.standard_scale(std)
-
-        names = list(network.parts)
-        return {names.index(name): partial(refit, name) for name in names if isinstance(network.parts[name], Evoked)}
 
     def _learning_rates(self, network: Downstream, schedule: Schedule) -> dict[str, float]:
         """Patterns of parameter names → learning rates, once all train; the first that matches holds."""

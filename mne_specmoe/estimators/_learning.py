@@ -1,59 +1,33 @@
-"""What parts learn from training epochs: references of covariances, and spatial filters of evoked responses."""
+"""What parts learn from training epochs: the references of covariances. Nothing here looks at labels."""
 
 from collections.abc import Mapping
 
 import numpy as np
 import torch
-from pyriemann.spatialfilters import Xdawn
 from torch import Tensor
 
 from mne_specmoe.estimators.centring import person_whiteners, riemannian_mean
-from mne_specmoe.nn.parts import EVOKED_FILTERS, Evoked, Part
-from mne_specmoe.signal.cross_spectrum import inverse_square_root, shrunk
+from mne_specmoe.nn.parts import Part
+from mne_specmoe.signal.cross_spectrum import inverse_square_root
 
 _MOST_EPOCHS = 500  # for a reference
 
 
 @torch.no_grad()
-def learn(parts: Mapping[str, Part], measured: Mapping[str, Tensor], labels: np.ndarray | None) -> None:
-    """Fill the buffers of parts.
+def learn(parts: Mapping[str, Part], measured: Mapping[str, Tensor]) -> None:
+    """Let parts see covariances from their Riemannian mean over training epochs.
 
     Parameters
     ----------
     parts : mapping of str to Part
-        The parts.
+        The parts, whose buffers are filled.
     measured : mapping of str to Tensor
         What each has measured of the training epochs, on the CPU.
-    labels : ndarray | None
-        Their classes. Only the evoked part looks at them.
     """
     for name, part in parts.items():
-        if isinstance(part, Evoked):
-            learn_filters(part, measured[name], labels)
         if part.n_sets:
-            learn_reference(part, measured[name])
-
-
-def learn_reference(part: Part, measured: Tensor) -> None:
-    """Let a part see covariances from their Riemannian mean."""
-    mean = torch.from_numpy(riemannian_mean(_covariances(part, _some(measured))))
-    part.whitener.copy_(inverse_square_root(mean))
-
-
-def learn_filters(part: Evoked, measured: Tensor, labels: np.ndarray) -> None:
-    """xDAWN: per class, the filters that make most of its mean response."""
-    courses = measured.double().unflatten(1, (part.n_channels, -1))  # [n, C, t]
-    joined = courses.transpose(0, 1).flatten(1)
-    noise = shrunk(joined @ joined.mT / joined.shape[-1]).numpy()
-    n_filters = filters_per_class(part.n_channels)
-    xdawn = Xdawn(nfilter=n_filters, estimator="scm", baseline_cov=noise).fit(courses.numpy(), labels)
-    part.filters.copy_(torch.from_numpy(np.array(xdawn.filters_)))
-    part.responses.copy_(torch.from_numpy(np.array(xdawn.evokeds_)))
-
-
-def filters_per_class(n_channels: int) -> int:
-    """How many spatial filters each class gets."""
-    return min(EVOKED_FILTERS, n_channels)
+            mean = torch.from_numpy(riemannian_mean(_covariances(part, _some(measured[name]))))
+            part.whitener.copy_(inverse_square_root(mean))
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ model: where there are more features than epochs it is computed, exactly, in as 
 """
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -127,12 +127,7 @@ def standard_scale(std: np.ndarray) -> np.ndarray:
     return 1.0 / (std * np.sqrt(max(n_changing, 1)))
 
 
-def solve(
-    blocks: Sequence[np.ndarray],
-    problem: Problem,
-    folds: Sequence[Fold],
-    refits: Mapping[int, Callable[[np.ndarray], np.ndarray]] | None = None,
-) -> Solution:
+def solve(blocks: Sequence[np.ndarray], problem: Problem, folds: Sequence[Fold]) -> Solution:
     """Solve for each block of features, and weigh what they say.
 
     Parameters
@@ -143,16 +138,12 @@ def solve(
         What to predict.
     folds : sequence of (ndarray, ndarray)
         Places to solve with and to compare; without any, strengths are `DEFAULT_STRENGTH` and all blocks count alike.
-    refits : mapping of int to callable | None
-        Number of a block → what returns its features for all epochs, given places to learn from: where features have
-        seen targets, those of a fold must not have seen the ones to compare.
 
     Returns
     -------
     solution : Solution
     """
-    refits = refits or {}
-    trials = [_try_strengths(block, problem, folds, refits.get(i)) for i, block in enumerate(blocks)]
+    trials = [_try_strengths(block, problem, folds) for block in blocks]
     shares, loss = _weigh([trial.outputs for trial in trials], problem, folds)
     models = [_solve_block(block, problem, trial.strength) for block, trial in zip(blocks, trials, strict=True)]
     weights = np.concatenate([share * model[0] for share, model in zip(shares, models, strict=True)], 1)
@@ -174,19 +165,17 @@ def _solve_block(block: np.ndarray, problem: Problem, strength: float) -> tuple[
     return (weights if back is None else weights @ back), intercepts
 
 
-def _try_strengths(
-    block: np.ndarray, problem: Problem, folds: Sequence[Fold], refit: Callable[[np.ndarray], np.ndarray] | None
-) -> _Trial:
+def _try_strengths(block: np.ndarray, problem: Problem, folds: Sequence[Fold]) -> _Trial:
     """The strength with the smallest loss in the folds; stronger ones are left out once the loss only grows."""
     if not folds:
         return _Trial(DEFAULT_STRENGTH, None)
-    rotated = [_rotated(refit(train))[0] for train, _ in folds] if refit else [_rotated(block)[0]] * len(folds)
+    features, size = _rotated(block)[0], _size(block)
     models = [_model(problem)(problem) for _ in folds]
     best, smallest, n_worse = None, np.inf, 0
     for strength in STRENGTHS:
         outputs = np.zeros((len(block), problem.n_classes or 1))
-        for features, model, (train, test) in zip(rotated, models, folds, strict=True):
-            weights, intercepts = model.fit(features, train, strength / _size(features))
+        for model, (train, test) in zip(models, folds, strict=True):
+            weights, intercepts = model.fit(features, train, strength / size)
             outputs[test] = features[test] @ weights.T + intercepts
         loss = _mean_loss(outputs, problem, folds)
         n_worse = n_worse + 1 if loss > smallest else 0

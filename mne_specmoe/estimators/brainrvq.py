@@ -66,7 +66,6 @@ class _BrainRVQ:
             pooling=self.pooling or "channels",
             parts=self.parts_,
             n_times=n_times,
-            n_evoked=self.n_evoked_,
             ch_names=torch.as_tensor(self.rows_),
             encoder=encoder,
             **options,
@@ -123,9 +122,9 @@ class BrainRVQFeaturizer(_BrainRVQ, Featurizer):
         What features are made of. ``"encoder"``: pooled tokens of the encoder; ``"amplitude"``: log root mean square
         per channel; ``"power"``: log power per channel in six bands; ``"spectrum"``: log power spectrum from 1 to 45
         Hz, averaged over channels; ``"covariance"``: covariances between channels in six bands, in the tangent space at
-        the mean of the training epochs, which is what tells left from right; ``"evoked"``: responses to events, by
-        xDAWN filters that are learned from classes, in epochs of up to 1.5 s. Parts that the epochs are too short or
-        too long for, or that lack classes, step aside: `left_out_` says why.
+        the mean of the training epochs, which is what tells left from right; ``"evoked"``: slow time courses of the
+        channels, in epochs of up to 2 s. Parts that the epochs are too short or too long for step aside: `left_out_`
+        says why.
     pooling : {"mean", "cls", None}
         What becomes of the tokens: the mean over all seconds of all channels, or the class token (200 features each);
         or None, which keeps channels apart, each the mean over its seconds (200 features per channel). The encoder's
@@ -317,9 +316,9 @@ _PREDICTOR_PARAMETERS = """
         What the head reads. ``"encoder"``: pooled tokens of the encoder; ``"amplitude"``: log root mean square per
         channel; ``"power"``: log power per channel in six bands; ``"spectrum"``: log power spectrum from 1 to 45 Hz,
         averaged over channels; ``"covariance"``: covariances between channels in six bands, in the tangent space at the
-        mean of the training epochs, which is what tells left from right; ``"evoked"``: responses to events, by xDAWN
-        filters that are learned from classes, in epochs of up to 1.5 s. Parts that the epochs are too short or too long
-        for, or that lack classes, step aside: `left_out_` says why.
+        mean of the training epochs, which is what tells left from right; ``"evoked"``: slow time courses of the
+        channels, in epochs of up to 2 s. Parts that the epochs are too short or too long for step aside: `left_out_`
+        says why.
     pooling : {"mean", "cls", None, "flatten"}
         What becomes of the tokens: the mean over all seconds of all channels; the class token; only with a solved
         head, None, which keeps channels apart; or, only with a trained one, all tokens, which binds it to 30 s at most.

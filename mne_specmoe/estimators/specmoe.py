@@ -48,7 +48,6 @@ class _SpecMoE:
             parts=self.parts_,
             readout=tuple(self.readout),
             channel_pooling=self.channel_pooling,
-            n_evoked=self.n_evoked_,
             locations=None if self.locations_ is None else _plain_places(self.locations_),
             **options,
         )
@@ -83,9 +82,9 @@ class SpecMoEFeaturizer(_SpecMoE, Featurizer):
         What features are made of. ``"experts"``: statistics of the experts, see `readout`; ``"amplitude"``: log root
         mean square per channel; ``"power"``: log power per channel in six bands; ``"spectrum"``: log power spectrum
         from 1 to 45 Hz, averaged over channels; ``"covariance"``: covariances between channels in six bands, in the
-        tangent space at the mean of the training epochs, which is what tells left from right; ``"evoked"``: responses
-        to events, by xDAWN filters that are learned from classes, in epochs of up to 1.5 s. Parts that the epochs are
-        too short or too long for, or that lack classes, step aside: `left_out_` says why.
+        tangent space at the mean of the training epochs, which is what tells left from right; ``"evoked"``: slow time
+        courses of the channels, in epochs of up to 2 s. Parts that the epochs are too short or too long for step aside:
+        `left_out_` says why.
     readout : sequence of str
         What is taken of the experts: stage and statistic, such as ``"down1.log_std"``. Stages, in order of depth:
         ``down1``, ``down2``, ``attention1``, ``down3``, ``bottom1``, ``attention2``, ``embedding``. Statistics over
@@ -266,9 +265,8 @@ _PREDICTOR_PARAMETERS = """
         What the head reads. ``"experts"``: what the experts say; ``"amplitude"``: log root mean square per channel;
         ``"power"``: log power per channel in six bands; ``"spectrum"``: log power spectrum from 1 to 45 Hz, averaged
         over channels; ``"covariance"``: covariances between channels in six bands, in the tangent space at the mean of
-        the training epochs, which is what tells left from right; ``"evoked"``: responses to events, by xDAWN filters
-        that are learned from classes, in epochs of up to 1.5 s. Parts that the epochs are too short or too long for, or
-        that lack classes, step aside: `left_out_` says why.
+        the training epochs, which is what tells left from right; ``"evoked"``: slow time courses of the channels, in
+        epochs of up to 2 s. Parts that the epochs are too short or too long for step aside: `left_out_` says why.
     readout : sequence of str
         What a solved head takes of the experts: stage and statistic, such as ``"down1.log_std"``. Stages, in order of
         depth: ``down1``, ``down2``, ``attention1``, ``down3``, ``bottom1``, ``attention2``, ``embedding``. Statistics

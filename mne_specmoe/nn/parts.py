@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mne_specmoe._validation import check_option
 from mne_specmoe.signal.canonical import SFREQ
@@ -29,19 +28,17 @@ from mne_specmoe.signal.cross_spectrum import (
 
 Bands = Sequence[tuple[float, float]]
 
-EVOKED_SECONDS = 1.5
+EVOKED_SECONDS = 2.0
 """Longest epochs that the evoked part is for."""
-
-EVOKED_FILTERS = 4
-"""Spatial filters per class, at most one per channel."""
 
 SPECTRUM = tuple((i / 2 - 0.25, i / 2 + 0.25) for i in range(2, 91))
 """Bands of the fine spectrum in Hz, around 1, 1.5, …, 45."""
 
 _SHORTEST_SPECTRUM = 200  # samples at 200 Hz: in shorter epochs there is no fine spectrum
 _FEWEST_REFERENCED = 8  # channels whose average is a reference; of fewer it would hold much of what is looked for
-_EVOKED_SFREQ = 50.0  # of the time courses that are kept
-_SHORTEST_EVOKED = 40  # samples at 200 Hz: ten of them
+_EVOKED_STEP = 8  # samples at 200 Hz
+_SMALLEST_SQUARE = 1e-10  # (0.001 µV)²: a channel that is flat stays so
+_SHORTEST_EVOKED = 40  # samples at 200 Hz
 
 
 class Part(nn.Module):
@@ -202,67 +199,34 @@ class Covariance(Part):
 
 
 class Evoked(Part):
-    """Evoked responses: covariances of spatially filtered time courses with the mean responses of the classes.
+    """Slow time courses: every channel divided by its root mean square in the epoch, in means over 40 ms.
 
-    Filters maximise the ratio of a class's mean response to everything (xDAWN). The covariances of the filtered epoch
-    and of all classes' filtered responses together, in the tangent space, say how much of which response is in the
-    epoch. Source: Barachant and Congedo, arXiv:1409.0107.
+    Responses are locked to the beginning of an epoch, so all have one length.
 
     Parameters
     ----------
     n_channels, n_times : int
-        Of the epochs, at 200 Hz. Responses are locked to the beginning of an epoch, so all have one length.
-    n_components : int
-        Number of spatial filters, of all classes together.
-
-    Attributes
-    ----------
-    filters : Tensor, shape (n_components, n_channels)
-        The filters.
-    responses : Tensor, shape (n_components, n_times * 50 / 200)
-        Filtered mean responses, each class by its own filters.
+        Of the epochs, at 200 Hz.
     """
 
     keeps_length = True
 
-    def __init__(self, n_channels: int, n_times: int, n_components: int):
-        size = 2 * n_components
-        super().__init__(size * (size + 1) // 2, n_sets=1, size=size, min_times=_SHORTEST_EVOKED)
-        self.n_channels = n_channels
-        self.register_buffer("filters", torch.eye(n_components, n_channels))
-        self.register_buffer("responses", torch.zeros(n_components, n_slow(n_times)))
+    def __init__(self, n_channels: int, n_times: int):
+        self.n_steps = max(1, n_times // _EVOKED_STEP)
+        super().__init__(n_channels * self.n_steps, min_times=_SHORTEST_EVOKED)
 
     def measure(self, x: Tensor, activations: object = None) -> Tensor:
-        """See `Part`: slow time courses [B, C, n_times / 4]."""
-        return _narrow(slow_courses(wide(x), self.responses.shape[1]).flatten(1), x)
-
-    def covariances(self, measured: Tensor) -> Tensor:
         """See `Part`."""
-        courses = measured.double().unflatten(1, (self.n_channels, -1))
-        filtered = self.filters.to(courses) @ courses  # [B, P, t]
-        both = torch.cat([self.responses.to(courses).expand(len(filtered), -1, -1), filtered], 1)
-        both = both - both.mean(-1, keepdim=True)
-        return shrunk(both @ both.mT / both.shape[-1])[:, None]
+        centred = wide(x)
+        centred = centred - centred.mean(-1, keepdim=True)
+        size = centred.square().mean(-1, keepdim=True).clamp_min(_SMALLEST_SQUARE).sqrt()
+        steps = centred[..., : self.n_steps * _EVOKED_STEP].unflatten(-1, (self.n_steps, -1))
+        return _narrow((steps.mean(-1) / size).flatten(1), x)
 
     def feature_names(self, ch_names: Sequence[str]) -> list[str]:
-        """``evoked_response1_component2``."""
-        n_components = len(self.filters)
-        names = [f"{kind}{i + 1}" for kind in ("response", "component") for i in range(n_components)]
-        return [f"evoked_{pair}" for pair in pair_names(names)]
-
-
-def slow_courses(x: Tensor, n_slow_times: int) -> Tensor:
-    """Signals [B, C, T] at a lower rate, without their mean; continued as in a mirror, so that ends stay smooth."""
-    x = x - x.mean(-1, keepdim=True)
-    spectrum = torch.fft.rfft(torch.cat([x, x.flip(-1)], -1))
-    spectrum = F.pad(spectrum, (0, n_slow_times + 1 - spectrum.shape[-1]))  # cuts where it is negative
-    spectrum = torch.cat([spectrum[..., :-1], torch.zeros_like(spectrum[..., -1:])], -1)
-    return torch.fft.irfft(spectrum, 2 * n_slow_times)[..., :n_slow_times] * (n_slow_times / x.shape[-1])
-
-
-def n_slow(n_times: int) -> int:
-    """Samples of the time courses that are kept of so many."""
-    return max(2, round(n_times * _EVOKED_SFREQ / SFREQ))
+        """``evoked_Cz_300ms``: the mean from there on."""
+        step = round(1000 * _EVOKED_STEP / SFREQ)
+        return [f"evoked_{name}_{i * step}ms" for name in ch_names for i in range(self.n_steps)]
 
 
 def shortest(bands: Bands) -> int:
@@ -289,9 +253,7 @@ SIGNAL_PARTS = ("amplitude", "power", "spectrum", "covariance", "evoked")
 """Parts that read the signal itself, in the order of their features."""
 
 
-def signal_parts(
-    names: Sequence[str], *, n_channels: int, n_times: int, bands: Bands = BANDS, n_components: int = 0
-) -> dict[str, Part]:
+def signal_parts(names: Sequence[str], *, n_channels: int, n_times: int, bands: Bands = BANDS) -> dict[str, Part]:
     """Make the parts of `SIGNAL_PARTS` that are among the names.
 
     Parameters
@@ -302,8 +264,6 @@ def signal_parts(
         Of the epochs, at 200 Hz.
     bands : sequence of (float, float)
         Of power and covariances, in Hz.
-    n_components : int
-        Spatial filters of the evoked part.
 
     Returns
     -------
@@ -314,12 +274,12 @@ def signal_parts(
         "power": lambda: Power(n_channels, bands),
         "spectrum": Spectrum,
         "covariance": lambda: Covariance(n_channels, bands),
-        "evoked": lambda: Evoked(n_channels, n_times, n_components),
+        "evoked": lambda: Evoked(n_channels, n_times),
     }
     return {name: make[name]() for name in SIGNAL_PARTS if name in names}
 
 
-def obstacle(name: str, n_times: int, n_classes: int | None, bands: Bands = BANDS) -> str | None:
+def obstacle(name: str, n_times: int, bands: Bands = BANDS) -> str | None:
     """Why a part cannot be had of some epochs.
 
     Parameters
@@ -328,8 +288,6 @@ def obstacle(name: str, n_times: int, n_classes: int | None, bands: Bands = BAND
         The part; any that is not of `SIGNAL_PARTS` suits all epochs.
     n_times : int
         Samples per epoch at 200 Hz.
-    n_classes : int | None
-        Number of classes to tell apart; None if there are none.
     bands : sequence of (float, float)
         Of power and covariances, in Hz.
 
@@ -348,8 +306,6 @@ def obstacle(name: str, n_times: int, n_classes: int | None, bands: Bands = BAND
         return f"it needs epochs of at least {needed / SFREQ:.2g} s, and these last {n_times / SFREQ:.3g} s"
     if name == "evoked" and n_times > EVOKED_SECONDS * SFREQ:
         return f"it is for epochs of up to {EVOKED_SECONDS:g} s, and these last {n_times / SFREQ:.3g} s"
-    if name == "evoked" and n_classes is None:
-        return "it learns from classes in y, and there are none"
     return None
 
 

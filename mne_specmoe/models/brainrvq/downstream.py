@@ -94,8 +94,6 @@ class BrainRVQDownstreamConfig:
         Samples per epoch at 200 Hz; needed by the evoked part.
     bands : tuple of (float, float)
         Frequency bands of power and covariances in Hz.
-    n_evoked : int
-        Number of spatial filters of the evoked part.
     """
 
     n_outputs: int
@@ -114,7 +112,6 @@ class BrainRVQDownstreamConfig:
     parts: tuple[str, ...] = ("encoder",)
     n_times: int | None = None
     bands: tuple[tuple[float, float], ...] = BANDS
-    n_evoked: int = 0
 
     def __post_init__(self):
         for name in ("n_outputs", "n_channels"):
@@ -251,8 +248,8 @@ def make_parts(config: BrainRVQDownstreamConfig) -> nn.ModuleDict:
     parts = {}
     if "encoder" in config.parts and config.head == "linear":
         parts["encoder"] = Tokens(config.n_channels if config.pooling == "channels" else None)
-    options = {"n_channels": config.n_channels, "n_times": config.n_times, "n_components": config.n_evoked}
-    return nn.ModuleDict(parts | signal_parts(config.parts, bands=config.bands, **options))
+    options = {"n_channels": config.n_channels, "n_times": config.n_times, "bands": config.bands}
+    return nn.ModuleDict(parts | signal_parts(config.parts, **options))
 
 
 def _flatten_head(config: BrainRVQDownstreamConfig, n_others: int) -> nn.Sequential:
@@ -278,7 +275,7 @@ class BrainRVQDownstream(nn.Module):
     Parameters
     ----------
     n_outputs, n_channels, n_patches, pooling, depth, qv_bias, qk_norm, layer_scale, drop_path, norm_scope, hidden, \
-dropouts, head, parts, n_times, bands, n_evoked
+dropouts, head, parts, n_times, bands
         See `BrainRVQDownstreamConfig`.
     ch_names : sequence of str | Tensor of int64, shape (1 + n_channels,) | None
         Names of the channels, or rows, see `mne_specmoe.models.brainrvq.channels.channel_rows`. None: unknown, which
@@ -332,7 +329,6 @@ dropouts, head, parts, n_times, bands, n_evoked
         parts: Sequence[str] = ("encoder",),
         n_times: int | None = None,
         bands: Sequence[tuple[float, float]] = BANDS,
-        n_evoked: int = 0,
         ch_names: Sequence[str] | Tensor | None = None,
         encoder: BrainRVQEncoder | None = None,
         norm_start: str = "pretrained",
@@ -352,7 +348,6 @@ dropouts, head, parts, n_times, bands, n_evoked
             parts=parts,
             n_times=n_times,
             bands=bands,
-            n_evoked=n_evoked,
             **{name: getattr(encoder.config, name) for name in _TRANSFORMER},
         )
         self.encoder = encoder

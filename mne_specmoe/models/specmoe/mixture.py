@@ -76,8 +76,6 @@ class SpecMoEConfig:
         Number of channels; needed unless the head reads nothing but experts whose channels are pooled.
     bands : tuple of (float, float)
         Frequency bands of power and covariances in Hz.
-    n_evoked : int
-        Number of spatial filters of the evoked part.
     locations : tuple of (float, float, float) | None
         Where the channels are, in metres in head coordinates; None where a channel's place is not known.
     """
@@ -97,7 +95,6 @@ class SpecMoEConfig:
     readout: tuple[str, ...] = ("embedding.mean",)
     n_chans: int | None = None
     bands: tuple[tuple[float, float], ...] = BANDS
-    n_evoked: int = 0
     locations: tuple[tuple[float, float, float] | None, ...] | None = None
 
     def __post_init__(self):
@@ -259,8 +256,8 @@ def make_parts(config: SpecMoEConfig) -> nn.ModuleDict:
             n_channels=config.n_chans,
             channel_pooling=config.channel_pooling,
         )
-    options = {"n_channels": config.n_chans, "n_times": config.n_times, "n_components": config.n_evoked}
-    return nn.ModuleDict(parts | signal_parts(config.parts, bands=config.bands, **options))
+    options = {"n_channels": config.n_chans, "n_times": config.n_times, "bands": config.bands}
+    return nn.ModuleDict(parts | signal_parts(config.parts, **options))
 
 
 class SpecMoE(nn.Module):
@@ -281,7 +278,7 @@ class SpecMoE(nn.Module):
     sfreq : float
         Sampling rate of the input; the network works at 200 Hz and refuses any other.
     n_experts, layout, time_pooling, channel_pooling, gate_scale, hidden, dropout, amplitude, head, parts, readout, \
-bands, n_evoked, locations
+bands, locations
         See `SpecMoEConfig`.
     experts : sequence of SpecHiNetEncoder | None
         Experts to use, all of one kind; `n_experts`, `layout` and `amplitude` are theirs then. None: untrained ones.
@@ -322,7 +319,6 @@ bands, n_evoked, locations
         parts: Sequence[str] = ("experts",),
         readout: Sequence[str] = ("embedding.mean",),
         bands: Sequence[tuple[float, float]] = BANDS,
-        n_evoked: int = 0,
         locations: Sequence[tuple[float, float, float] | None] | None = None,
         experts: Sequence[SpecHiNetEncoder] | None = None,
     ):
@@ -359,7 +355,6 @@ bands, n_evoked, locations
             readout=readout,
             n_chans=n_chans,
             bands=bands,
-            n_evoked=n_evoked,
             locations=locations,
         )
         self.n_outputs, self.n_times, self.sfreq = n_outputs, n_times, SFREQ
