@@ -251,6 +251,7 @@ def _add_pretrain(verbs, model: str | None) -> None:
     add("--partition-by", choices=("index", "subject", "spectrum"), default="index", help="how subsets are made")
     add("--validation", default="0.05", help="share of the subjects to hold out, or their names: S01,S02")
     add("--max-channels", type=int, help="channels of a segment to train on, drawn anew for every batch (all)")
+    add("--max-share", type=float, help="largest share of a pass that one montage may have, as 0.4 (no limit)")
     add("--n-epochs", type=float, help="passes over the data, in place of --max-steps (the paper's without both)")
     if model in _MODELS:
         _MODELS[model].add_flags(parser)
@@ -258,15 +259,30 @@ def _add_pretrain(verbs, model: str | None) -> None:
 
 def _add_specmoe(parser: argparse.ArgumentParser) -> None:
     """Flags of SpecMoE's experts."""
+    from mne_specmoe.models.specmoe.config import AMPLITUDES, DECODERS
     from mne_specmoe.models.specmoe.masking import MaskConfig
     from mne_specmoe.pretraining.specmoe import RECIPE
 
     add = parser.add_argument_group("network").add_argument
     add("--layout", choices=("channelwise", "published"), default="channelwise", help="arithmetic of the network")
-    add("--dropout", type=float, default=0.2, help="dropout probability")
-    add("--amplitude", choices=("absolute", "relative"), default="absolute", help="what the network sees of it")
-    add("--decoder", choices=("signal", "gains"), default="signal", help="what the decoder puts out")
-    add("--spectral-weight", type=float, default=0.02, help="weight of the loss's spectral term")
+    add("--dropout", type=float, help="dropout probability; without it, 0 (published: 0.2)")
+    text = "what the network sees of it; without it, relative (published: absolute)"
+    add("--amplitude", choices=AMPLITUDES, help=text)
+    add("--decoder", choices=DECODERS, help="what it puts out; without it, envelope (published: signal)")
+    text = "whether decoders of signals and gains see the encoder's early stages"
+    add("--bypass", action=argparse.BooleanOptionalAction, default=True, help=text)
+    add("--told-mask", action="store_true", help="tell the decoder what the mask kept")
+    text = "sums over channels that first convolutions see beside each; without it, 2 (published: 0)"
+    add("--mixtures", type=int, dest="n_mixtures", help=text)
+    add = parser.add_argument_group("loss").add_argument
+    add("--spectral-weight", type=float, default=0.02, help="weight of the spectral term")
+    add("--envelope-weight", type=float, default=0.3, help="weight of log envelopes, with --decoder envelope")
+    add("--masked-weight", type=float, default=0.0, help="how much more envelopes count where the mask left nothing")
+    text = "weight of the spectrum that is read from clean segments; without it, 3 (published: 0)"
+    add("--spectrum-weight", type=float, help=text)
+    text = "weight of what pairs of channels share, read from clean segments; without it, 1 (published: 0)"
+    add("--pair-weight", type=float, help=text)
+    add("--clean-share", type=float, default=1.0, help="share of a batch that is encoded clean, too")
     add("--augment", action="store_true", help="vary the segments from pass to pass, for a small corpus")
     _add_training(parser, RECIPE)
     _add_fields(parser.add_argument_group("mask"), MaskConfig, prefix="mask_")
@@ -390,7 +406,15 @@ def _pretrain_specmoe(arguments: argparse.Namespace) -> object:
         dropout=arguments.dropout,
         amplitude=arguments.amplitude,
         decoder=arguments.decoder,
+        bypass=arguments.bypass,
+        told_mask=arguments.told_mask,
+        n_mixtures=arguments.n_mixtures,
         spectral_weight=arguments.spectral_weight,
+        envelope_weight=arguments.envelope_weight,
+        masked_weight=arguments.masked_weight,
+        spectrum_weight=arguments.spectrum_weight,
+        pair_weight=arguments.pair_weight,
+        clean_share=arguments.clean_share,
         augment=arguments.augment,
         mask=MaskConfig(**_config(arguments, MaskConfig, prefix="mask_")),
         **_common(arguments),
@@ -440,6 +464,7 @@ def _common(arguments: argparse.Namespace) -> dict[str, object]:
         "subset": arguments.subset,
         "partition_by": arguments.partition_by,
         "max_channels": arguments.max_channels,
+        "max_share": arguments.max_share,
         "validation": _validation(arguments.validation),
         "n_epochs": arguments.n_epochs,
         "training": _config(arguments, TrainingConfig),

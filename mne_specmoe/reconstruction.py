@@ -272,7 +272,7 @@ def _rebuilt_batches(
         x = to_network(reader.volts(index), reader.sfreq or SFREQ).to(device)
         masked, mask_map = mask(x, seeds[index], locations=locations)
         positions = segment_positions(0, x.shape[-1], device=device)
-        rebuilt = [expert(masked, positions) for expert in experts]
+        rebuilt = [expert(masked, positions, locations=locations, kept=mask_map) for expert in experts]
         short, long = (torch.stack([getattr(part, name) for part in rebuilt]).mean(0) for name in ("short", "long"))
         signals = (x, masked, short, long)
         yield [*(_to_volts(signal) for signal in signals), mask_map.float().cpu().numpy()]

@@ -103,6 +103,7 @@ def test_settings_reach_the_run(tmp_path, corpus):
         (["--lr", "-1"], "lr must be > 0"),
         (["--mask-ratio", "2"], "ratio"),
         (["--batch-size", "0"], "batch_size"),
+        (["--max-share", "0.01"], "max_share=0.01 needs segments of 100 montages"),
         (["--n-epochs", "1"], "not both"),
     ],
 )
@@ -129,6 +130,7 @@ def test_two_commands_lead_from_a_corpus_to_brainrvq(tmp_path, corpus, tokenizer
 def test_settings_reach_a_run_of_the_tokenizer(tmp_path, corpus):
     flags = ["--n-levels", "2", "--code-width", "8", "--norm-scope", "recording", "--residual", "published"]
     flags += ["--init", "random", "--decay", "0.9", "--revive-after", "7", "--aliases", "none", "--max-channels", "1"]
+    flags += ["--max-share", "1"]
     flags += ["--max-grad-norm", "2", "--max-steps", "4"]
     command = ["pretrain", corpus, "--out", str(tmp_path / "run"), "--model", "brainrvq-tokenizer"]
     assert main([*command, *TINY_TOKENIZER, *flags, *SHORT]) == 0
@@ -137,7 +139,7 @@ def test_settings_reach_a_run_of_the_tokenizer(tmp_path, corpus):
         **{"n_levels": 2, "n_codes": 16, "code_width": 8, "depth": 1, "decoder_depth": 1, "norm_scope": "recording"},
         **{"residual": "published", "init": "random", "decay": 0.9, "revive_after": 7},
     }
-    assert (settings["aliases"], settings["max_channels"]) == ("none", 1)
+    assert (settings["aliases"], settings["max_channels"], settings["max_share"]) == ("none", 1, 1.0)
     training = settings["training"]
     assert training["max_grad_norm"] == 2.0
     assert training["warmup_steps"] == 1  # a quarter

@@ -11,11 +11,17 @@ from mne_specmoe.data.corpus import Corpus
 from mne_specmoe.data.synthetic import make_eeg
 
 PART_SECONDS = 12  # three windows of a probe, and enough for a high-pass at 0.5 Hz
-TRAINING = {"eegmat": ("Subject22", "Subject23"), "guinea_bissau": ("sub-001", "sub-002"), "ssvep_exo": ("S01",)}
+TRAINING = {
+    "eegmat": ("Subject22", "Subject23"),
+    "guinea_bissau": ("sub-001", "sub-002"),
+    "ssvep_exo": ("S01",),
+    "muse": ("NTX0001",),
+}
 HELD_OUT = {
     "eegmat": ("Subject24", "Subject25", "Subject26"),
     "guinea_bissau": ("sub-034", "sub-036", "sub-037", "sub-072", "sub-074", "sub-076"),
     "ssvep_exo": ("S07",),
+    "muse": ("NTX0101",),
 }
 PATIENTS = ("sub-034", "sub-036", "sub-037")
 
@@ -48,7 +54,7 @@ def bounds(sfreq: float, n_parts: int) -> np.ndarray:
 
 
 def write_root(root: Path) -> Path:
-    """Write the three data sets that the starter experts use, with the subjects above."""
+    """Write the data sets that the starter experts use, with the subjects above."""
     for number, (dataset, subject) in enumerate(
         (dataset, subject)
         for each in (TRAINING, HELD_OUT)
@@ -73,7 +79,22 @@ def _write_ssvep_exo(path: Path, subject: str, seed: int) -> None:
     write_recording(path, ("Oz", "O1"), 256.0, 2, seed, session_bounds=bounds(256.0, 2))
 
 
-_WRITERS = {"eegmat": _write_eegmat, "guinea_bissau": _write_guinea_bissau, "ssvep_exo": _write_ssvep_exo}
+def _write_muse(path: Path, subject: str, seed: int) -> None:
+    """Two experiments, of two runs and of one; a channel is bad in the first."""
+    for experiment, n_parts in (("cueing", 2), ("p300", 1)):
+        ends = bounds(256.0, n_parts)
+        runs = {"run_bounds": np.column_stack([ends[:-1], ends[1:]])}
+        write_recording(path.parent / experiment / path.name, ("TP9", "AF7", "AF8"), 256.0, n_parts, seed, **runs)
+    notes = {"NTX0001": ["AF7?", "noisy in the end"]}
+    (path.parent / "cueing" / "bad_channels.json").write_text(json.dumps(notes), encoding="utf-8")
+
+
+_WRITERS = {
+    "eegmat": _write_eegmat,
+    "guinea_bissau": _write_guinea_bissau,
+    "ssvep_exo": _write_ssvep_exo,
+    "muse": _write_muse,
+}
 
 
 def make_corpus(

@@ -20,8 +20,8 @@ from mne_specmoe.loaders.brainrvq import load_encoder, save_downstream
 from mne_specmoe.loaders.specmoe import load_encoders, save_experts
 from mne_specmoe.models.brainrvq.channels import channel_rows, unnamed_rows
 from mne_specmoe.models.brainrvq.downstream import BrainRVQDownstream, pooled_tokens, random_encoder, with_own_row
-from mne_specmoe.models.specmoe.mixture import SpecMoE, settle_normalisation
-from mne_specmoe.models.specmoe.network import SpecHiNet
+from mne_specmoe.models.specmoe.mixture import SpecMoE
+from mne_specmoe.models.specmoe.network import SpecHiNet, settle_normalisation
 from mne_specmoe.nn.heads import POOLINGS
 from mne_specmoe.signal.canonical import to_network
 

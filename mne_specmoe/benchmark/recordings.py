@@ -3,11 +3,13 @@
 The folder holds one folder per data set, with one ``.npz`` per subject: ``data``, int16 of shape (n_channels, n_times),
 where µV = ``data`` · ``scale_uv_per_bit`` + ``offset_uv`` (both per channel); ``sfreq`` in Hz; ``ch_names``; ``meta``,
 JSON; and, where the recording was interrupted, ``segment_bounds`` or ``session_bounds``: the first sample of every
-part, and the number of samples. Labels differ between data sets.
+part, and the number of samples; or ``run_bounds``: the first sample of every part, and the one behind its last. Labels
+differ between data sets. A data set may be a folder of such folders, one per experiment, as ``muse`` is; a name is then
+the same person in all of them. A ``bad_channels.json`` beside the files names bad channels by subject.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,8 @@ import numpy as np
 from mne_specmoe.data.preprocessing import prepare_raw
 
 _REFERENCE_CHANNELS = ("A2-A1", "A1-A2")  # between the references: no EEG site
+
+_FIRST_SAMPLES = ("segment_bounds", "session_bounds")  # a part ends where the next begins
 
 PREPROCESSING = {"l_freq": 0.5, "h_freq": 60.0, "notch": 50.0, "channels": None}
 """How the starter experts' corpus was prepared: one data set is at 128 Hz, all were made on 50 Hz mains."""
@@ -28,6 +32,8 @@ HELD_OUT = {
         f"sub-{number:03d}" for number in (72, 74, 76, 77, 78, 79, 80, 81, 34, 36, 37, 38, 39, 40, 41, 42)
     ),
     "ssvep_exo": ("S07", "S08"),
+    # Every eighth by name, over all experiments together.
+    "muse": ("NTX0101", "NTX0110", "NTX0208", "NTX0305", "NTX1104", "NTX1202", "NTX1301"),
 }
 """Data set → the subjects that evaluation uses. What is trained here and shipped never sees them."""
 
@@ -51,6 +57,8 @@ class StoredRecording:
     def parts(self) -> Iterator[mne.io.RawArray]:
         """Yield the uninterrupted parts, in volts, without channels between the references; labels are in `arrays`.
 
+        Channels known to be bad are marked as such.
+
         Raises
         ------
         ValueError
@@ -66,15 +74,21 @@ class StoredRecording:
         names = [str(name) for name in arrays["ch_names"]]
         info = mne.create_info(names, float(arrays["sfreq"]), "eeg", verbose="WARNING")
         info["subject_info"] = {"his_id": f"{self.dataset}-{self.subject}"}
-        bounds = next((arrays[name] for name in ("segment_bounds", "session_bounds") if name in arrays), None)
-        bounds = [0, volts.shape[1]] if bounds is None else bounds
-        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+        info["bads"] = self.bad_channels()
+        for start, stop in _bounds(arrays):
             raw = mne.io.RawArray(volts[:, start:stop], info, verbose="WARNING")
             yield raw.drop_channels([name for name in _REFERENCE_CHANNELS if name in names])
 
     def prepared(self) -> list[np.ndarray]:
         """The parts, filtered as the starter experts' corpus was: volts (n_channels, n_times) at 200 Hz."""
         return [prepare_raw(raw, **PREPROCESSING, verbose="WARNING").get_data() for raw in self.parts()]
+
+    def bad_channels(self) -> list[str]:
+        """Names of the channels that the data set calls bad, or doubtful (with a question mark)."""
+        notes = self.path.parent / "bad_channels.json"
+        said = json.loads(notes.read_text(encoding="utf-8")) if notes.exists() else {}
+        named = {name.rstrip("?") for name in said.get(self.subject, ())}
+        return [name for name in self.ch_names() if name in named]
 
     def ch_names(self) -> tuple[str, ...]:
         """Names of the channels of `parts`."""
@@ -97,9 +111,17 @@ def chosen_recordings(root: Path, dataset: str, *, held_out: bool) -> list[Store
 
 
 def stored_recordings(root: Path, dataset: str) -> list[StoredRecording]:
-    """List the recordings of one data set below a data root, in order of subjects."""
+    """List the recordings of one data set below a data root, in order of subjects, then of experiments."""
     folder = root / dataset
-    files = sorted(folder.glob("*.npz"))
+    files = sorted([*folder.glob("*.npz"), *folder.glob("*/*.npz")], key=lambda path: (path.stem, path.parent.name))
     if not files:
         raise FileNotFoundError(f"There are no recordings (*.npz) in {folder}.")
     return [StoredRecording(dataset, path.stem, path) for path in files]
+
+
+def _bounds(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """First sample of every part, and the one behind its last: shape (n_parts, 2)."""
+    if "run_bounds" in arrays:
+        return arrays["run_bounds"]
+    bounds = next((arrays[name] for name in _FIRST_SAMPLES if name in arrays), [0, arrays["data"].shape[1]])
+    return np.column_stack([bounds[:-1], bounds[1:]])

@@ -9,6 +9,7 @@ import argparse
 import re
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from mne_specmoe._validation import UntrainedWarning, listed
+from mne_specmoe._validation import UntrainedWarning, check_option, listed
 from mne_specmoe.benchmark.gates import gate_scores
 from mne_specmoe.benchmark.intervals import bootstrap
 from mne_specmoe.benchmark.probe import TASKS, band_power, compare, eegmat
@@ -33,7 +34,7 @@ from mne_specmoe.benchmark.rebuilding import (
     undo_mask,
 )
 from mne_specmoe.benchmark.rebuilding import table as rebuilding_table
-from mne_specmoe.benchmark.recordings import HELD_OUT, chosen_recordings
+from mne_specmoe.benchmark.recordings import HELD_OUT, StoredRecording, chosen_recordings
 from mne_specmoe.checkpoint import weights_path
 from mne_specmoe.data.corpus import Corpus
 from mne_specmoe.estimators.specmoe import SpecMoEFeaturizer
@@ -47,7 +48,7 @@ SUBJECT_PATTERN = r"([a-z_]+-[A-Za-z0-9-]+)-\d+_raw"
 _N_RANDOM = 3  # repetitions of random experts
 
 
-def export(root: Path, out: Path, *, held_out: bool) -> list[Path]:
+def export(root: Path, out: Path, *, held_out: bool, leave_out: str | None = None) -> list[Path]:
     """Write recordings as FIF files.
 
     Parameters
@@ -58,26 +59,42 @@ def export(root: Path, out: Path, *, held_out: bool) -> list[Path]:
         Folder for the files; made if it does not exist.
     held_out : bool
         Those of the subjects that evaluation uses, or those of all others.
+    leave_out : str | None
+        A data set of which nobody is exported, so that weights can be judged on all of its subjects. The others are
+        not affected: whom evaluation uses there stays out of a corpus for training.
 
     Returns
     -------
     paths : list of Path
-        ``<data set>-<subject>-<part>_raw.fif``; parts count from 1.
+        ``<data set>-<subject>-<part>_raw.fif``; parts count from 1, over all recordings of a subject.
 
     Raises
     ------
     ValueError
-        If the folder holds recordings of other subjects: they would come into the same corpus.
+        If the folder holds recordings of other subjects: they would come into the same corpus; or if there is no such
+        data set to leave out.
+    FileNotFoundError
+        If one of the data sets wanted is not there.
     """
-    recordings = [r for dataset in HELD_OUT for r in chosen_recordings(root, dataset, held_out=held_out)]
-    _check_folder(out, {f"{recording.dataset}-{recording.subject}" for recording in recordings})
+    if leave_out is not None:
+        check_option("leave_out", leave_out, tuple(HELD_OUT))
+    datasets = [dataset for dataset in HELD_OUT if dataset != leave_out]
+    recordings = [r for dataset in datasets for r in chosen_recordings(root, dataset, held_out=held_out)]
+    _check_folder(out, {_person(recording) for recording in recordings})
     out.mkdir(parents=True, exist_ok=True)
-    paths = []
+    paths, n_parts = [], Counter()
     for recording in tqdm(recordings, desc="export", unit="recording"):
-        for number, raw in enumerate(recording.parts(), 1):
-            paths.append(out / f"{recording.dataset}-{recording.subject}-{number}_raw.fif")
+        person = _person(recording)
+        for raw in recording.parts():
+            n_parts[person] += 1
+            paths.append(out / f"{person}-{n_parts[person]}_raw.fif")
             raw.save(paths[-1], overwrite=True, verbose="WARNING")
     return paths
+
+
+def _person(recording: StoredRecording) -> str:
+    """Data set and subject, as `_subject` reads them."""
+    return f"{recording.dataset}-{recording.subject}"
 
 
 def _check_folder(out: Path, subjects: Collection[str]) -> None:
@@ -242,10 +259,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m mne_specmoe.benchmark.starter", description=__doc__)
     verbs = parser.add_subparsers(required=True)
     verb = verbs.add_parser("export", help="write recordings as FIF files")
-    verb.add_argument("root", type=Path, metavar="DATA_ROOT", help="folder with eegmat/, guinea_bissau/ and ssvep_exo/")
+    verb.add_argument("root", type=Path, metavar="DATA_ROOT", help=f"folder with {', '.join(HELD_OUT)}")
     verb.add_argument("--out", type=Path, required=True, help="folder for the files")
+    verb.add_argument("--leave-out", choices=tuple(HELD_OUT), help="data set of which nobody is wanted")
     verb.add_argument("--held-out", action="store_true", help="those of the subjects kept for evaluation instead")
-    verb.set_defaults(run=lambda a: export(a.root, a.out, held_out=a.held_out))
+    verb.set_defaults(run=lambda a: export(a.root, a.out, held_out=a.held_out, leave_out=a.leave_out))
     verb = verbs.add_parser("rebuild", help="errors on held-out recordings")
     verb.add_argument("training", type=Path, metavar="CORPUS", help="corpus that the experts were trained on")
     verb.add_argument("held_out", type=Path, metavar="HELD_OUT", help="corpus of held-out recordings")

@@ -1,5 +1,7 @@
 """Batches of a corpus: which segments, in which order, on which process."""
 
+import math
+from bisect import bisect_right
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,14 +15,15 @@ from mne_specmoe.signal.canonical import segment_positions
 
 _VARIATION, _PAIRS = 1, 2  # streams of random numbers of a batch, beside that of its channels
 _UV_PER_UNIT = 100.0  # one network unit
+_ROUNDING = 1e-9  # three times a third is all
 
 
 class CorpusBatches(Dataset):
     """The batches of all passes over some segments of a corpus, numbered through.
 
     Batch i is a function of i and the arguments alone, so that training goes on after an interruption by counting on.
-    Every pass (epoch) shuffles anew and uses each segment once. All segments of a batch have one montage; the last
-    batch of a montage may be smaller.
+    Every pass (epoch) shuffles anew and uses each segment once, or fewer where `max_share` says so. All segments of a
+    batch have one montage; the last batch of a montage may be smaller.
 
     Parameters
     ----------
@@ -36,6 +39,9 @@ class CorpusBatches(Dataset):
         This process, and how many there are. Each takes its share of every batch.
     max_channels : int | None
         Of montages with more channels, each batch holds so many, drawn anew. None: all.
+    max_share : float | None
+        Largest share of a pass that one montage may have, such as 0.4. Of montages with more, every pass draws so many
+        segments anew; those of small montages are all used. None: no limit. A limit of s needs 1/s montages at least.
     augment : bool
         Vary what a small corpus offers: half of the segments, drawn anew in every pass, are turned upside down, half
         run backwards, and every other batch (at random) holds differences of two channels each, drawn anew.
@@ -58,6 +64,7 @@ class CorpusBatches(Dataset):
         rank: int = 0,
         world_size: int = 1,
         max_channels: int | None = None,
+        max_share: float | None = None,
         augment: bool = False,
         shuffle: bool = True,
     ):
@@ -72,17 +79,18 @@ class CorpusBatches(Dataset):
             raise ValueError("No segments to make batches of.")
         montages = corpus.montage_of[segments]
         self._by_montage = [segments[montages == montage] for montage in np.unique(montages)]
+        self._quotas = capped_counts([len(each) for each in self._by_montage], max_share)
         self._planned: tuple[int, list[np.ndarray]] | None = None
 
     @property
     def n_per_epoch(self) -> int:
         """Batches in one pass over the segments."""
-        return sum(-(-len(segments) // self.batch_size) for segments in self._by_montage)
+        return sum(-(-quota // self.batch_size) for quota in self._quotas)
 
     @property
     def n_segments(self) -> int:
         """Segments in one pass."""
-        return sum(map(len, self._by_montage))
+        return sum(self._quotas)
 
     def __len__(self) -> int:
         return self.n_per_epoch
@@ -107,10 +115,12 @@ class CorpusBatches(Dataset):
 
     def _plan(self, epoch: int) -> list[np.ndarray]:
         """The segments of every batch of one pass."""
-        rng = np.random.default_rng([self.seed, epoch])
+        rng = np.random.default_rng([self.seed, epoch if self.shuffle else 0])
         plan = []
-        for segments in self._by_montage:
-            ordered = rng.permutation(segments) if self.shuffle else segments
+        for segments, quota in zip(self._by_montage, self._quotas, strict=True):
+            ordered = rng.permutation(segments)[:quota]
+            if not self.shuffle:
+                ordered.sort()
             plan += np.split(ordered, range(self.batch_size, len(ordered), self.batch_size))
         if self.shuffle:
             rng.shuffle(order := np.arange(len(plan)))
@@ -162,6 +172,47 @@ class CorpusBatches(Dataset):
             ch_names=self.corpus.montages[montage],
             locations=torch.as_tensor(self.corpus.locations(montage), dtype=torch.float32),
         )
+
+
+def capped_counts(counts: Sequence[int], max_share: float | None) -> list[int]:
+    """Lower the largest counts as little as makes none of them more than a share of their sum.
+
+    Parameters
+    ----------
+    counts : sequence of int
+        How many there are of each kind, at least 1.
+    max_share : float | None
+        The share, in (0, 1]. None: no limit.
+
+    Returns
+    -------
+    counts : list of int
+        The same limit for all that are lowered; at least 1, and rounded down.
+
+    Raises
+    ------
+    ValueError
+        If there are too few kinds for such a share.
+
+    Examples
+    --------
+    >>> capped_counts([700, 150, 150], 0.4)
+    [200, 150, 150]
+    """
+    if max_share is None:
+        return list(counts)
+    check_number("max_share", max_share, minimum=0, maximum=1, strict=True)
+    if max_share * len(counts) < 1 - _ROUNDING:
+        raise ValueError(
+            f"max_share={max_share:g} needs segments of {math.ceil(1 / max_share)} montages at least, got "
+            f"{len(counts)}; take {math.ceil(1000 / len(counts)) / 1000:g} or more, or None for no limit."
+        )
+
+    def is_too_many(limit: int) -> bool:
+        return limit > max_share * sum(min(count, limit) for count in counts) + _ROUNDING
+
+    limit = bisect_right(range(1, max(counts) + 1), False, key=is_too_many)
+    return [min(count, limit) for count in counts]
 
 
 def segment_seeds(seed: int, epoch: int, segments: np.ndarray) -> torch.Tensor:

@@ -10,8 +10,9 @@ from mne_specmoe._validation import check_number, check_option
 from mne_specmoe.data.locations import channel_locations
 from mne_specmoe.estimators._base import Classifier, Featurizer, Regressor
 from mne_specmoe.estimators.weights import Weights, check_weights, specmoe_experts
-from mne_specmoe.models.specmoe.mixture import GATE_SCALES, PARTS, STAGE_WIDTHS, SpecMoE
-from mne_specmoe.models.specmoe.network import LAYOUTS
+from mne_specmoe.models.specmoe.config import LAYOUTS
+from mne_specmoe.models.specmoe.mixture import GATE_SCALES, PARTS, SpecMoE
+from mne_specmoe.models.specmoe.network import STAGES
 from mne_specmoe.nn.activations import check_readout
 from mne_specmoe.nn.heads import POOLINGS
 from mne_specmoe.nn.parts import check_parts
@@ -32,7 +33,7 @@ class _SpecMoE:
         check_number("n_experts", self.n_experts, minimum=1, integer=True)
         check_option("layout", self.layout, (*LAYOUTS, None))
         check_parts(self.parts, PARTS)
-        check_readout(self.readout, tuple(STAGE_WIDTHS))
+        check_readout(self.readout, STAGES)
 
     def _look_at_channels(self, X: object) -> None:
         """Find out where channels are; nowhere if they have no names."""

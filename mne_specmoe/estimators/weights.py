@@ -11,8 +11,8 @@ from mne_specmoe.loaders.specmoe import load_encoders
 from mne_specmoe.models.brainrvq.downstream import random_encoder
 from mne_specmoe.models.brainrvq.network import BrainRVQEncoder, TransformerConfig
 from mne_specmoe.models.registry import BUNDLED
-from mne_specmoe.models.specmoe.mixture import settle_normalisation
-from mne_specmoe.models.specmoe.network import SpecHiNetConfig, SpecHiNetEncoder
+from mne_specmoe.models.specmoe.config import SpecHiNetConfig
+from mne_specmoe.models.specmoe.network import SpecHiNetEncoder, untrained_like
 
 _DROP_PATH = 0.1  # of fine-tuning, as published; a loaded encoder brings its own
 
@@ -88,8 +88,8 @@ def specmoe_experts(weights: Weights, n_experts: int, layout: str | None) -> lis
             'nothing about pretraining. Leave weights at "starter" or give files, or take this as a baseline of random '
             "features."
         )
-        pattern = load_encoders("starter")[0] if layout is None else SpecHiNetEncoder(SpecHiNetConfig(layout))
-        return [_untrained_like(pattern) for _ in range(n_experts)]
+        pattern = SpecHiNetEncoder(SpecHiNetConfig() if layout is None else SpecHiNetConfig(layout))
+        return [untrained_like(pattern) for _ in range(n_experts)]
     experts = load_encoders(weights.weights if isinstance(weights, Untrained) else weights)
     found = experts[0].config.layout
     if layout not in (None, found):
@@ -103,7 +103,7 @@ def specmoe_experts(weights: Weights, n_experts: int, layout: str | None) -> lis
         f"weights={weights!r}: the experts are random, of that architecture. Results say nothing about pretraining, "
         "but are what pretrained ones are to be compared with."
     )
-    return [_untrained_like(expert) for expert in experts]
+    return [untrained_like(expert) for expert in experts]
 
 
 def check_weight(weights: object) -> None:
@@ -156,10 +156,3 @@ def brainrvq_encoder(weights: str | os.PathLike | Untrained | None, depth: int, 
 def warn_untrained(message: str) -> None:
     """Say that nothing was pretrained."""
     warnings.warn(message, UntrainedWarning, stacklevel=7)
-
-
-def _untrained_like(expert: SpecHiNetEncoder) -> SpecHiNetEncoder:
-    """A random expert of the same architecture, drawn by torch's generator."""
-    random = SpecHiNetEncoder(expert.config)
-    settle_normalisation(random)
-    return random

@@ -40,6 +40,7 @@ def pretrain_tokenizer(
     network: BrainRVQTokenizerConfig | Mapping | None = None,
     aliases: str = "10-20",
     max_channels: int | None = None,
+    max_share: float | None = None,
     subset: str | tuple[int, int] | None = None,
     partition_by: str = "index",
     validation: float | Sequence[str] = 0.05,
@@ -63,6 +64,8 @@ def pretrain_tokenizer(
         `mne_specmoe.models.brainrvq.channels.channel_rows`.
     max_channels : int | None
         Train on so many channels of a segment, drawn anew for every batch. None: all.
+    max_share : float | None
+        Largest share of a pass that one montage may have, see `mne_specmoe.pretrain`.
     subset : str | (int, int) | None
         The part of the corpus to train on, see `mne_specmoe.pretrain`.
     partition_by : str
@@ -121,10 +124,12 @@ def pretrain_tokenizer(
             "model": asdict(config),
             "aliases": aliases,
             "max_channels": max_channels,
+            "max_share": max_share,
         },
         housekeeping=housekeeping,
         resume=resume,
         max_channels=max_channels,
+        max_share=max_share,
     )
 
 
@@ -137,6 +142,7 @@ def pretrain_brainrvq(
     mask: PatchMaskConfig | None = None,
     aliases: str = "10-20",
     max_channels: int | None = None,
+    max_share: float | None = None,
     subset: str | tuple[int, int] | None = None,
     partition_by: str = "index",
     validation: float | Sequence[str] = 0.05,
@@ -164,6 +170,8 @@ def pretrain_brainrvq(
         See `pretrain_tokenizer`; as the tokenizer was trained.
     max_channels : int | None
         Train on so many channels of a segment, drawn anew for every batch. None: all.
+    max_share : float | None
+        Largest share of a pass that one montage may have, see `mne_specmoe.pretrain`.
     subset : str | (int, int) | None
         The part of the corpus to train on, see `mne_specmoe.pretrain`.
     partition_by : str
@@ -226,11 +234,13 @@ def pretrain_brainrvq(
             "mask": asdict(mask),
             "aliases": aliases,
             "max_channels": max_channels,
+            "max_share": max_share,
             "tokenizer": {"sha256": file_digest(weights_path(tokenizer))},
         },
         housekeeping=housekeeping,
         resume=resume,
         max_channels=max_channels,
+        max_share=max_share,
     )
 
 

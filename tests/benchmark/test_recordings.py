@@ -89,6 +89,32 @@ def test_recordings_are_listed_in_order_of_subjects(tmp_path):
     assert [recording.subject for recording in stored_recordings(tmp_path, "some")] == ["S01", "S02", "S10"]
 
 
+def test_recordings_of_several_experiments_are_listed_person_by_person(tmp_path):
+    for folder, name in (("p300", "S02"), ("cueing", "S02"), ("p300", "S01")):
+        write_recording(tmp_path / "some" / folder / f"{name}.npz", ("Cz",), 100.0)
+    found = [(recording.subject, recording.path.parent.name) for recording in stored_recordings(tmp_path, "some")]
+    assert found == [("S01", "p300"), ("S02", "cueing"), ("S02", "p300")]
+
+
+def test_runs_may_have_gaps_between_them(tmp_path):
+    runs = np.array([[0, 300], [400, 1200]])
+    recording, content = stored(tmp_path, ch_names=("Cz",), sfreq=100.0, run_bounds=runs)
+    first, second = (raw.get_data() for raw in recording.parts())
+    volts = in_volts(content)
+    np.testing.assert_allclose(first, volts[:, :300], rtol=1e-12, atol=0)
+    np.testing.assert_allclose(second, volts[:, 400:], rtol=1e-12, atol=0)
+
+
+def test_channels_that_notes_call_bad_or_doubtful_are_marked(tmp_path):
+    recording, _ = stored(tmp_path, ch_names=("TP9", "AF7", "AF8"), sfreq=100.0)
+    assert recording.bad_channels() == []
+    notes = {"S1": ["AF7?", "TP9", "all four noisy"], "S2": ["AF8"]}
+    (recording.path.parent / "bad_channels.json").write_text(json.dumps(notes), encoding="utf-8")
+    assert recording.bad_channels() == ["TP9", "AF7"]
+    (raw,) = recording.parts()
+    assert raw.info["bads"] == ["TP9", "AF7"]
+
+
 def test_a_data_set_that_is_absent_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="eegmat"):
         stored_recordings(tmp_path, "eegmat")
@@ -114,6 +140,13 @@ def test_held_out_subjects_are_the_last_eight_of_each_group(data_root):
     subjects = {name: [r.subject for r in stored_recordings(data_root, name)] for name in ("eegmat", "ssvep_exo")}
     assert HELD_OUT["eegmat"] == tuple(subjects["eegmat"][-8:])
     assert HELD_OUT["ssvep_exo"] == tuple(subjects["ssvep_exo"][-2:])
+
+
+@pytest.mark.real_data
+def test_held_out_people_of_muse_are_every_eighth(data_root):
+    people = sorted({recording.subject for recording in stored_recordings(data_root, "muse")})
+    assert len(people) == 59
+    assert HELD_OUT["muse"] == tuple(people[7::8])
 
 
 @pytest.mark.real_data

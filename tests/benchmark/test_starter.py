@@ -16,7 +16,7 @@ from mne_specmoe.benchmark.starter import SUBJECT_PATTERN, export, main
 from mne_specmoe.data.build import build_corpus
 from mne_specmoe.loaders.specmoe import load_expert, save_experts
 
-N_PARTS = {"eegmat": 2, "guinea_bissau": 1, "ssvep_exo": 2}
+N_PARTS = {"eegmat": 2, "guinea_bissau": 1, "ssvep_exo": 2, "muse": 3}
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +87,27 @@ def test_export_writes_the_parts_of_either_side(root, tmp_path):
         {re.search(SUBJECT_PATTERN, str(path))[1] for path in (tmp_path / folder).iterdir()}
         for folder in ("training", "held out")
     ]
-    assert [len(each) for each in subjects] == [5, 10]
+    assert [len(each) for each in subjects] == [6, 11]
     assert not subjects[0] & subjects[1]
+
+
+@pytest.mark.parametrize(("flags", "subjects"), [((), TRAINING), (("--held-out",), HELD_OUT)])
+def test_a_data_set_can_be_left_out_with_everybody_in_it(root, tmp_path, flags, subjects):
+    main(["export", str(root), "--out", str(tmp_path), "--leave-out", "muse", *flags])
+    rest = {dataset: names for dataset, names in subjects.items() if dataset != "muse"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == expected_names(rest)
+
+
+def test_a_data_set_to_leave_out_must_be_known(root, tmp_path):
+    with pytest.raises(ValueError, match="leave_out='mouse_sleep'.*'eegmat'.*'muse'"):
+        export(root, tmp_path / "out", held_out=False, leave_out="mouse_sleep")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_parts_of_a_person_count_on_over_experiments(root, tmp_path):
+    export(root, tmp_path, held_out=False)
+    bad = [mne.io.read_raw_fif(tmp_path / f"muse-NTX0001-{number}_raw.fif").info["bads"] for number in (1, 2, 3)]
+    assert bad == [["AF7"], ["AF7"], []]
 
 
 def test_exported_files_hold_the_signals_in_volts(root, tmp_path):
@@ -227,4 +246,4 @@ def test_no_real_subject_is_on_both_sides(data_root):
         for each in (False, True)
     )
     assert not training & held_out
-    assert (len(training), len(held_out)) == (74, 26)
+    assert (len(training), len(held_out)) == (126, 33)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mne_specmoe.data.batches import CorpusBatches, segment_seeds
+from mne_specmoe.data.batches import CorpusBatches, capped_counts, segment_seeds
 from mne_specmoe.data.corpus import StoredSegments
 from mne_specmoe.signal.canonical import segment_positions
 
@@ -207,6 +207,69 @@ def test_augmented_segments_differ_from_pass_to_pass():
 def test_a_single_channel_has_no_differences():
     batches = CorpusBatches(make_drawn_corpus(1), range(12), batch_size=2, augment=True)
     assert {batches[number][0].ch_names for number in range(20)} == {("A",)}
+
+
+@pytest.mark.parametrize(
+    ("counts", "share", "expected"),
+    [
+        ([700, 150, 150], None, [700, 150, 150]),
+        ([700, 150, 150], 0.4, [200, 150, 150]),
+        ([700, 600, 150, 150], 0.3, [225, 225, 150, 150]),
+        ([10, 10, 10], 1 / 3, [10, 10, 10]),
+        ([900, 30, 20], 1 / 3, [20, 20, 20]),
+        ([5, 1, 1], 0.4, [1, 1, 1]),
+        ([9], 1.0, [9]),
+    ],
+)
+def test_counts_are_lowered_as_little_as_the_share_asks_for(counts, share, expected):
+    found = capped_counts(counts, share)
+    assert found == expected
+    if share is not None:
+        assert max(found) <= share * sum(found) + 1e-9
+        larger = [min(count, max(found) + 1) for count in counts]
+        assert larger == found or max(larger) > share * sum(larger)
+
+
+def test_a_large_montage_is_thinned_to_its_share_of_each_pass_and_drawn_anew(corpus):
+    batches = CorpusBatches(corpus, range(17), batch_size=4, max_share=0.55)  # of 10 and 7: 8 and 7
+    passes = []
+    for epoch in range(8):
+        places = range(batches.n_per_epoch * epoch, batches.n_per_epoch * (epoch + 1))
+        passes.append(np.concatenate([batches.segments(place) for place in places]))
+        assert len(passes[-1]) == len(set(passes[-1])) == batches.n_segments == 15
+        assert set(range(10, 17)) < set(passes[-1])
+    assert len({tuple(sorted(each)) for each in passes}) > 1
+    assert set(np.concatenate(passes)) == set(range(17))
+
+
+def test_thinned_batches_are_functions_of_their_number_on_any_number_of_processes(corpus):
+    options = {"batch_size": 4, "max_share": 0.55}
+    whole = CorpusBatches(corpus, range(17), **options)
+    shares = [CorpusBatches(corpus, range(17), **options, rank=rank, world_size=2) for rank in range(2)]
+    for number in reversed(range(10)):
+        parts = [share[number][0] for share in shares]
+        assert sorted(n for part in parts for n in numbers(part)) == sorted(numbers(whole[number][0]))
+
+
+def test_a_share_that_nothing_exceeds_changes_nothing(corpus):
+    plain, capped = (CorpusBatches(corpus, range(17), batch_size=4, max_share=each) for each in (None, 0.6))
+    assert all(np.array_equal(plain.segments(number), capped.segments(number)) for number in range(10))
+
+
+def test_thinned_passes_without_shuffling_are_equal_and_in_order(corpus):
+    batches = CorpusBatches(corpus, range(17), batch_size=20, max_share=0.55, shuffle=False)
+    first, again = batches.segments(0), batches.segments(batches.n_per_epoch)
+    assert np.array_equal(first, again)
+    assert np.array_equal(first, np.sort(first))
+    assert len(first) == 8
+
+
+@pytest.mark.parametrize(
+    ("share", "message"), [(0.4, r"max_share=0.4 needs .* 3 montages.*got 2; take 0.5"), (0.0, "> 0"), (1.1, "<= 1")]
+)
+def test_a_share_that_cannot_be_kept_is_an_error(corpus, share, message):
+    with pytest.raises(ValueError, match=message):
+        CorpusBatches(corpus, range(17), batch_size=4, max_share=share)
 
 
 def test_no_segments_are_an_error(corpus):

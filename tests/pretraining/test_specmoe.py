@@ -12,6 +12,7 @@ from kill_and_resume import kill_and_resume, make_corpus
 from mne_specmoe._validation import SpecMoEWarning
 from mne_specmoe.assembly import assemble
 from mne_specmoe.checkpoint import read_header
+from mne_specmoe.data.batches import CorpusBatches
 from mne_specmoe.data.build import ArrayRecording, build_corpus
 from mne_specmoe.data.corpus import Corpus
 from mne_specmoe.data.synthetic import make_eeg, make_epochs
@@ -156,13 +157,17 @@ def test_relative_amplitudes_and_few_channels_are_settings_of_a_run(tmp_path, co
         "amplitude": "relative",
         "decoder": "gains",
         "max_channels": 2,
+        "max_share": 0.6,
         "augment": True,
         "spectral_weight": 0.002,
     }
     result = pretrain(corpus, tmp_path / "run", **options, training=SHORT, housekeeping=QUIET)
     assert load_expert(result.path).config.amplitude == "relative"
     assert {name: {**result.settings, **result.settings["model"]}[name] for name in options} == options
-    with pytest.raises(ValueError, match=r"max_channels was 2, now None; model.decoder was 'gains', now 'signal'"):
+    with pytest.raises(
+        ValueError,
+        match=r"max_channels was 2, now None; max_share was 0.6, now None; model.decoder was 'gains', now 'signal'",
+    ):
         pretrain(
             corpus,
             tmp_path / "run",
@@ -173,6 +178,17 @@ def test_relative_amplitudes_and_few_channels_are_settings_of_a_run(tmp_path, co
             housekeeping=QUIET,
             resume=True,
         )
+
+
+def test_no_montage_has_more_than_its_share_of_the_steps(tmp_path, corpus, monkeypatch):
+    seen, read = [], CorpusBatches.segments
+    monkeypatch.setattr(
+        CorpusBatches, "segments", lambda self, number: seen.append((self, number)) or read(self, number)
+    )
+    options = {"max_share": 0.5, "validation": ["S1"], "training": {**SHORT, "max_steps": 12, "batch_size": 1}}
+    pretrain(corpus, tmp_path / "run", **options, housekeeping=QUIET)
+    steps = [corpus.montage_of[read(batches, number)[0]] for batches, number in seen if batches.shuffle]
+    assert np.bincount(steps).tolist() == [6, 6]  # there are 12 segments of the one, 6 of the other
 
 
 def test_bfloat16_trains(tmp_path, corpus):

@@ -4,14 +4,15 @@ Source: arXiv:2603.16739. Shapes in the comments: B batch, C channels, E experts
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from mne_specmoe._validation import check_number, check_option
-from mne_specmoe.models.specmoe.network import EMBED_DIM, LAYOUTS, SpecHiNet, SpecHiNetConfig, SpecHiNetEncoder
+from mne_specmoe.models.specmoe.config import EMBED_DIM, LAYOUTS, SpecHiNetConfig
+from mne_specmoe.models.specmoe.network import STAGES, SpecHiNet, SpecHiNetEncoder
 from mne_specmoe.nn.activations import ActivationStatistics, check_readout
 from mne_specmoe.nn.heads import POOLINGS, LinearHead, PredictionHead, Standardiser
 from mne_specmoe.nn.parts import SIGNAL_PARTS, check_parts, part_features, signal_parts
@@ -23,17 +24,6 @@ GATE_SCALES = ("log", "power", "none")
 HEADS = ("mlp", "linear")
 PARTS = ("experts", *SIGNAL_PARTS)
 """Parts of what a head can read, in the order of their features."""
-
-STAGE_WIDTHS = {
-    "down1": 64,
-    "down2": 64,
-    "attention1": 64,
-    "down3": 128,
-    "bottom1": 128,
-    "attention2": 128,
-    "embedding": EMBED_DIM,
-}
-"""Stages of an encoder in order of depth, and how many features they have."""
 
 _PSD_FLOOR = 1e-10  # (100 µV)²/Hz, far below any amplifier's noise: keeps the logarithm of a flat channel finite
 
@@ -62,7 +52,7 @@ class SpecMoEConfig:
         Width of the prediction head (None: 128 per expert).
     dropout : float
         Dropout probability of head and experts.
-    amplitude : {"absolute", "relative"}
+    amplitude : {"absolute", "relative"} | None
         Of the experts, see `SpecHiNetConfig`.
     head : {"mlp", "linear"}
         What reads the parts. ``"mlp"``: gates weigh the experts' embeddings, as published, and a network of one hidden
@@ -78,6 +68,9 @@ class SpecMoEConfig:
         Frequency bands of power and covariances in Hz.
     locations : tuple of (float, float, float) | None
         Where the channels are, in metres in head coordinates; None where a channel's place is not known.
+    expert : SpecHiNetConfig | mapping | None
+        Architecture of the experts; a mapping of its fields, as it stands in files, becomes one. None: the default one
+        of this layout, dropout and amplitude, which are the given one's otherwise.
     """
 
     n_outputs: int
@@ -89,13 +82,14 @@ class SpecMoEConfig:
     gate_scale: str = "log"
     hidden: int | None = None
     dropout: float = 0.2
-    amplitude: str = "absolute"
+    amplitude: str | None = None
     head: str = "mlp"
     parts: tuple[str, ...] = ("experts",)
     readout: tuple[str, ...] = ("embedding.mean",)
     n_chans: int | None = None
     bands: tuple[tuple[float, float], ...] = BANDS
     locations: tuple[tuple[float, float, float] | None, ...] | None = None
+    expert: SpecHiNetConfig | None = None
 
     def __post_init__(self):
         for name in ("parts", "readout", "bands", "locations"):  # JSON has lists only
@@ -110,11 +104,21 @@ class SpecMoEConfig:
         unpooled = (None,) if self.head == "linear" else ()
         check_option("channel_pooling", self.channel_pooling, (*POOLINGS, *unpooled))
         check_option("gate_scale", self.gate_scale, GATE_SCALES)
-        SpecHiNetConfig(self.layout, self.dropout, self.amplitude)
+        self._set_expert()
         check_parts(self.parts, PARTS)
-        check_readout(self.readout, tuple(STAGE_WIDTHS))
+        check_readout(self.readout, STAGES)
         if set(self.parts) - {"experts"} and self.n_chans is None:
             raise ValueError(f"parts={self.parts!r} need n_chans, since they keep channels apart.")
+
+    def _set_expert(self) -> None:
+        """Make the architecture of the experts and its shorthands agree."""
+        expert = self.expert
+        if expert is None:
+            expert = SpecHiNetConfig(self.layout, self.dropout, self.amplitude)
+        elif isinstance(expert, Mapping):
+            expert = SpecHiNetConfig(**expert)
+        for name, value in {"expert": expert, "layout": expert.layout, "amplitude": expert.amplitude}.items():
+            object.__setattr__(self, name, value)
 
     @property
     def n_per_segment(self) -> int:
@@ -244,6 +248,13 @@ class LinearReadout(nn.Module):
         return self.final_layer(features)
 
 
+def stage_widths(layout: str) -> dict[str, int]:
+    """Features of every stage of an encoder, by name; where channels are on their own, those of both branches."""
+    n_branches = 2 if layout == "channelwise" else 1
+    early = STAGES[: STAGES.index("down3")]
+    return {stage: n_branches * (EMBED_DIM // 2 if stage in early else EMBED_DIM) for stage in STAGES}
+
+
 def make_parts(config: SpecMoEConfig) -> nn.ModuleDict:
     """The parts of a config, in the order of `PARTS`; without the experts where gates read these."""
     parts = {}
@@ -251,7 +262,7 @@ def make_parts(config: SpecMoEConfig) -> nn.ModuleDict:
         parts["experts"] = ActivationStatistics(
             "experts",
             [f"expert{i + 1}" for i in range(config.n_experts)],
-            STAGE_WIDTHS,
+            stage_widths(config.layout),
             config.readout,
             n_channels=config.n_chans,
             channel_pooling=config.channel_pooling,
@@ -278,10 +289,10 @@ class SpecMoE(nn.Module):
     sfreq : float
         Sampling rate of the input; the network works at 200 Hz and refuses any other.
     n_experts, layout, time_pooling, channel_pooling, gate_scale, hidden, dropout, amplitude, head, parts, readout, \
-bands, locations
+bands, locations, expert
         See `SpecMoEConfig`.
     experts : sequence of SpecHiNetEncoder | None
-        Experts to use, all of one kind; `n_experts`, `layout` and `amplitude` are theirs then. None: untrained ones.
+        Experts to use, all of one architecture; it is theirs then. None: untrained ones.
 
     Notes
     -----
@@ -314,18 +325,18 @@ bands, locations
         gate_scale: str = "log",
         hidden: int | None = None,
         dropout: float = 0.2,
-        amplitude: str = "absolute",
+        amplitude: str | None = None,
         head: str = "mlp",
         parts: Sequence[str] = ("experts",),
         readout: Sequence[str] = ("embedding.mean",),
         bands: Sequence[tuple[float, float]] = BANDS,
         locations: Sequence[tuple[float, float, float] | None] | None = None,
+        expert: SpecHiNetConfig | Mapping | None = None,
         experts: Sequence[SpecHiNetEncoder] | None = None,
     ):
         super().__init__()
         if experts is not None:
-            n_experts = len(experts)
-            layout, amplitude = shared_setting("layout", experts), shared_setting("amplitude", experts)
+            n_experts, expert = len(experts), shared_config(experts)
         if sfreq is not None and sfreq != SFREQ:
             raise ValueError(
                 f"SpecMoE works at {SFREQ:g} Hz, got sfreq={sfreq:g}; resample the signals, "
@@ -356,12 +367,12 @@ bands, locations
             n_chans=n_chans,
             bands=bands,
             locations=locations,
+            expert=expert,
         )
         self.n_outputs, self.n_times, self.sfreq = n_outputs, n_times, SFREQ
         self.n_chans, self.chs_info = n_chans, chs_info
         if experts is None:
-            expert_config = SpecHiNetConfig(layout=layout, dropout=dropout, amplitude=amplitude)
-            experts = [SpecHiNetEncoder(expert_config) for _ in range(n_experts)]
+            experts = [SpecHiNetEncoder(self.config.expert) for _ in range(n_experts)]
         self.experts = nn.ModuleList(experts)
         self.parts = make_parts(self.config)
         n_features = sum(part.n_features for part in self.parts.values())
@@ -473,7 +484,7 @@ bands, locations
             return (embedding, *self.measure_signals(x))
         if "experts" not in self.parts:
             return self.measure_signals(x)
-        activations = [stage_activations(expert, x, locations) for expert in self.experts]
+        activations = [expert.activations(x, locations=locations) for expert in self.experts]
         return (self.parts["experts"].measure(x, activations), *self.measure_signals(x))
 
     def measure_signals(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -588,25 +599,17 @@ class ExpertSetConfig:
     ----------
     n_experts : int
         Number of experts.
-    layout : {"channelwise", "published"}
-        See `SpecHiNetConfig`.
-    dropout : float
-        Dropout probability.
-    amplitude : {"absolute", "relative"}
-        See `SpecHiNetConfig`.
-    decoder : {"signal", "gains"}
-        See `SpecHiNetConfig`.
+    expert : SpecHiNetConfig | mapping
+        Of every one of them; a mapping of its fields, as it stands in files, becomes one.
     """
 
     n_experts: int = 3
-    layout: str = "channelwise"
-    dropout: float = 0.2
-    amplitude: str = "absolute"
-    decoder: str = "signal"
+    expert: SpecHiNetConfig = field(default_factory=SpecHiNetConfig)
 
     def __post_init__(self):
         check_number("n_experts", self.n_experts, minimum=1, integer=True)
-        SpecHiNetConfig(self.layout, self.dropout, self.amplitude, self.decoder)
+        if isinstance(self.expert, Mapping):
+            object.__setattr__(self, "expert", SpecHiNetConfig(**self.expert))
 
 
 class ExpertSet(nn.Module):
@@ -614,10 +617,10 @@ class ExpertSet(nn.Module):
 
     Parameters
     ----------
-    n_experts, layout, dropout, amplitude, decoder
-        See `ExpertSetConfig`.
+    n_experts, expert
+        See `ExpertSetConfig`. None: the default expert.
     experts : sequence of SpecHiNet | None
-        Experts to use, all of one layout; the rest is theirs then. None: untrained ones.
+        Experts to use, all of one architecture, but for dropout; the rest is theirs then. None: untrained ones.
 
     Attributes
     ----------
@@ -630,22 +633,25 @@ class ExpertSet(nn.Module):
     def __init__(
         self,
         n_experts: int = 3,
-        layout: str = "channelwise",
+        expert: SpecHiNetConfig | Mapping | None = None,
         *,
-        dropout: float = 0.2,
-        amplitude: str = "absolute",
-        decoder: str = "signal",
         experts: Sequence[SpecHiNet] | None = None,
     ):
         super().__init__()
         if experts is not None:
-            n_experts, dropout = len(experts), experts[0].config.dropout
-            layout, amplitude, decoder = (shared_setting(n, experts) for n in ("layout", "amplitude", "decoder"))
-        self.config = ExpertSetConfig(n_experts, layout, dropout, amplitude, decoder)
+            n_experts, expert = len(experts), shared_config(experts)
+        self.config = ExpertSetConfig(n_experts, expert or SpecHiNetConfig())
         if experts is None:
-            options = {"dropout": dropout, "amplitude": amplitude, "decoder": decoder}
-            experts = [SpecHiNet(layout, **options) for _ in range(n_experts)]
+            experts = [SpecHiNet(**asdict(self.config.expert)) for _ in range(n_experts)]
         self.experts = nn.ModuleList(experts)
+
+
+def shared_config(experts: Sequence[SpecHiNet | SpecHiNetEncoder]) -> SpecHiNetConfig:
+    """The architecture of all experts, dropout being that of the first; raise a ValueError where they differ."""
+    for setting in fields(SpecHiNetConfig):
+        if setting.name != "dropout":
+            shared_setting(setting.name, experts)
+    return experts[0].config
 
 
 def shared_setting(name: str, experts: Sequence[SpecHiNet | SpecHiNetEncoder]) -> str | bool:
@@ -668,85 +674,5 @@ def pooled_embeddings(
 ) -> Tensor:
     """Embed x [B, C, T] with every expert and pool over time: [B, E, C, 128]."""
     pool, n_channels = POOLINGS[time_pooling], x.shape[1]
-    pooled = [pool(e.per_channel(_embed(e, x, locations), n_channels), -1) for e in experts]
+    pooled = [pool(e.per_channel(e(x, locations=locations), n_channels), -1) for e in experts]
     return torch.stack(pooled, 1)
-
-
-def _embed(expert: SpecHiNetEncoder, x: Tensor, locations: Tensor | None) -> Tensor:
-    """Embedding [B, 128, C·L]; only encoders that know places are told these."""
-    return expert(x, locations=locations) if hasattr(expert, "activations") else expert(x)
-
-
-def stage_activations(expert: SpecHiNetEncoder, x: Tensor, locations: Tensor | None) -> dict[str, Tensor]:
-    """What the stages of an expert say of x [B, C, T]: by name, [B, C, features, tokens]."""
-    if hasattr(expert, "activations"):
-        return expert.activations(x, locations=locations)
-    return _watched_activations(expert, x)
-
-
-def _watched_activations(expert: SpecHiNetEncoder, x: Tensor) -> dict[str, Tensor]:
-    """The same for encoders that do not hand them out."""
-    found, hooks, n_channels = {}, [], x.shape[1]
-
-    def watch(name, module):
-        hooks.append(module.register_forward_hook(lambda module, inputs, output: found.setdefault(name, output)))
-
-    for stage in ("down1", "down2", "down3"):
-        watch(f"{stage}.short", getattr(expert, stage).short)
-        watch(f"{stage}.long", getattr(expert, stage).long)
-    for stage in ("attention1", "bottom1", "attention2"):
-        watch(stage, getattr(expert, stage))
-    try:
-        embedding = expert(x)
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-    def of_channels(grid):  # [G, F, R·L] to [B, C, F, L]
-        if expert.config.layout == "published":
-            return grid.unflatten(-1, (n_channels, -1)).transpose(1, 2)
-        return grid.unflatten(0, (len(x), -1))
-
-    def joined(stage):
-        return torch.cat([of_channels(found[f"{stage}.{branch}"]) for branch in ("short", "long")], -1)
-
-    def of_tokens(tokens):  # [B, C·L, F] to [B, C, F, L]
-        return tokens.unflatten(1, (n_channels, -1)).transpose(2, 3)
-
-    return {
-        "down1": joined("down1"),
-        "down2": joined("down2"),
-        "attention1": of_tokens(found["attention1"]),
-        "down3": joined("down3"),
-        "bottom1": of_channels(found["bottom1"]),
-        "attention2": of_tokens(found["attention2"]),
-        "embedding": expert.per_channel(embedding, n_channels),
-    }
-
-
-@torch.no_grad()
-def settle_normalisation(expert: SpecHiNetEncoder) -> None:
-    """Give the batch normalisations of an untrained expert the statistics of EEG-like noise.
-
-    An untrained network in evaluation mode has running statistics 0 and 1, under which the signal fades to nothing
-    within a few layers. One pass over seeded 1/f noise at the amplitude of EEG gives it statistics that keep the
-    signal alive, and that depend on no recording.
-    """
-    generator = torch.Generator().manual_seed(0)
-    spectrum = torch.fft.rfft(torch.randn(8, 2, 960, generator=generator))
-    frequencies = torch.arange(spectrum.shape[-1]).clamp_min(1)
-    noise = torch.fft.irfft(spectrum / frequencies.sqrt(), n=960)
-    noise = 0.2 * noise / noise.std(-1, keepdim=True)  # 20 µV
-    norms = [m for m in expert.modules() if isinstance(m, nn.BatchNorm1d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 1.0
-    was_training = expert.training
-    expert.train()
-    for module in expert.modules():
-        if isinstance(module, nn.Dropout):
-            module.eval()
-    expert(noise)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    expert.train(was_training)

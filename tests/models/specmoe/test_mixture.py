@@ -13,9 +13,8 @@ from mne_specmoe.models.specmoe.mixture import (
     SpecMoEConfig,
     SpectralGate,
     pooled_embeddings,
-    settle_normalisation,
 )
-from mne_specmoe.models.specmoe.network import SpecHiNetConfig, SpecHiNetEncoder
+from mne_specmoe.models.specmoe.network import SpecHiNetConfig, SpecHiNetEncoder, settle_normalisation
 from mne_specmoe.signal.canonical import pad
 from mne_specmoe.signal.spectral import welch_psd
 
