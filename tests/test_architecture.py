@@ -21,7 +21,17 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
     ("_validation", "_files"),
     ("signal.canonical", "signal.names", "signal.spectral", "signal.waveforms", "nn.extremes"),
-    ("nn.attention", "nn.layers", "nn.quantize", "nn.heads", "nn.distributed", "models.interface"),
+    (
+        "signal.cross_spectrum",
+        "nn.attention",
+        "nn.layers",
+        "nn.quantize",
+        "nn.heads",
+        "nn.distributed",
+        "models.interface",
+    ),
+    ("nn.parts",),
+    ("nn.activations",),
     ("data.recordings", "data.preprocessing", "data.corpus"),
     ("data.locations",),
     ("data.sliceable", "data.synthetic", "data.sources", "data.segments", "data.batches", "data.windows"),
@@ -32,9 +42,9 @@ LAYERS = (
     (
         "models.specmoe.masking",
         "models.specmoe.config",
+        "models.specmoe.emphasis",
         "models.specmoe.stages",
         "models.specmoe.places",
-        "models.specmoe.emphasis",
         "models.brainrvq.masking",
         "models.brainrvq.channels",
     ),
@@ -50,7 +60,18 @@ LAYERS = (
     ("models.registry",),
     ("checkpoint",),
     ("loaders.specmoe", "loaders.brainrvq"),
-    ("training", "assembly", "reconstruction", "tokenization", "estimators._door", "estimators._training"),
+    (
+        "training",
+        "assembly",
+        "reconstruction",
+        "tokenization",
+        "estimators._door",
+        "estimators._linear",
+        "estimators._training",
+        "estimators.centring",
+        "estimators.weights",
+    ),
+    ("estimators._learning",),
     ("pretraining.runs", "estimators._base"),
     ("pretraining.specmoe", "pretraining.brainrvq"),
     ("estimators.specmoe", "estimators.brainrvq"),
@@ -131,7 +152,7 @@ DOORS = {
     "matplotlib": ("viz", "benchmark.report_figures"),
     "braindecode": ("benchmark.",),
     "moabb": ("benchmark.",),
-    "pyriemann": ("benchmark.",),
+    "pyriemann": ("estimators.centring", "benchmark."),
 }
 
 # What trains and runs networks has to work on a machine that holds little else.

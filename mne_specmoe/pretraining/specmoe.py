@@ -47,7 +47,7 @@ def pretrain(
     masked_weight: float = 0.0,
     spectrum_weight: float | None = None,
     pair_weight: float | None = None,
-    clean_share: float = 1.0,
+    clean_share: float = 0.5,
     max_channels: int | None = None,
     max_share: float | None = None,
     augment: bool = False,
