@@ -159,8 +159,8 @@ def pretrain(
 
     objective = untrained(build, plan.config.seed)
     variation = {"max_channels": max_channels, "max_share": max_share, "augment": augment}
-    if objective.feature_loss is not None:
-        objective.feature_loss.learn(first_signals(plan, N_STATISTICS, **variation))
+    if layout == "channelwise":
+        objective.learn(first_signals(plan, N_STATISTICS, **variation))
     settings = {
         "model": asdict(objective.network.config),
         "mask": asdict(mask),

@@ -15,6 +15,8 @@ N_FREQS = N_FFT // 2 + 1
 _REACH = 5  # bins of 0.5 Hz on either side that an envelope is smoothed over: about as far as a mask's bumps reach
 _FLOOR = 1e-4  # of a smoothed power, about 40 dB below that of noise at the same amplitude
 _MOST_GAIN = 4.0  # nepers: 55 times
+_N_LEVEL = 90  # frequencies that say how strong a segment is: from 1 to 45 Hz
+_LEAST_LEFT = 1e-4  # of power, of what a mask kept of a bin
 
 
 class EnvelopeDecoder(nn.Module):
@@ -26,8 +28,9 @@ class EnvelopeDecoder(nn.Module):
 
     .. math:: \\hat S = S \\, (1 + a \\, (e^{E - V} - 1))
 
-    Where the decoder is told what the mask kept, only the share depends on that, and not the envelope. So nothing of a
-    clean amplitude comes in by another way than the embedding, and an embedding that ignores the EEG rebuilds badly.
+    Where the decoder is told what the mask kept, the share depends on that, and the envelope is moved, one number per
+    segment, to the level of what the mask kept. So nothing else of a clean amplitude comes in by another
+    way than the embedding, and an embedding that ignores the EEG rebuilds badly.
 
     Parameters
     ----------
@@ -50,10 +53,16 @@ class EnvelopeDecoder(nn.Module):
             shares = torch.full((N_FREQS,), -2.0 if told_mask else 0.0)
             self.contract.bias.copy_(torch.cat([_typical_envelope(), shares]))
 
+    @torch.no_grad()
+    def begin_with(self, envelope: Tensor) -> None:
+        """Let the first guess be the log envelope [n_freqs] given, whatever the embedding."""
+        self.contract.bias[:N_FREQS] = envelope
+
     def forward(self, embedding: Tensor, x: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Rebuild x [B, C, T] from an embedding [B, C, 128, n]: the signal, and E [B, C, n_freqs, n_frames].
 
-        What the mask kept is [B, 1 or C, n_freqs, n_frames], of use to decoders that are told.
+        What the mask kept is [B, 1 or C, n_freqs, m], of use to decoders that are told; of frames beyond m, which hold
+        padding, it took nothing.
         """
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         spectrum = stft(wide, n_fft=N_FFT, hop=HOP)  # [B, C, F, M]
@@ -62,10 +71,25 @@ class EnvelopeDecoder(nn.Module):
         output = self.contract(F.gelu(self.expand(framed.transpose(-1, -2)))).transpose(-1, -2)
         envelope, share = output.to(spectrum.real.dtype).chunk(2, -2)
         if self.told is not None:
-            share = share + self.told * (1 - kept)
-        gain = (envelope - log_envelope(spectrum)).clamp_max(_MOST_GAIN).exp() - 1
+            share = share + self.told * F.pad(1 - kept, (0, share.shape[-1] - kept.shape[-1]))
+        seen = log_envelope(spectrum)
+        if self.told is not None:
+            envelope = envelope + _level((seen - envelope)[..., : kept.shape[-1]], kept)
+        gain = (envelope - seen).clamp_max(_MOST_GAIN).exp() - 1
         rebuilt = istft(spectrum * (1 + share.sigmoid() * gain), n_fft=N_FFT, hop=HOP, n_times=x.shape[-1])
         return rebuilt.to(x.dtype), envelope
+
+
+def _level(difference: Tensor, kept: Tensor) -> Tensor:
+    """How much stronger a segment is than envelopes say: [B, 1, 1, 1], from 1 to 45 Hz.
+
+    The mean of what was seen less what is said [B, C, F, M], weighed by what a mask [B, 1 or C, F, M] kept of the
+    power, and corrected for that.
+    """
+    left = _smoothed(kept.to(difference).square()).clamp_min(_LEAST_LEFT)
+    difference, left = difference[:, :, 2:_N_LEVEL], left[:, :, 2:_N_LEVEL].expand_as(difference[:, :, 2:_N_LEVEL])
+    level = ((difference - 0.5 * left.log()) * left).sum((1, 2, 3)) / left.sum((1, 2, 3))
+    return level[:, None, None, None]
 
 
 def log_envelope(spectrum: Tensor) -> Tensor:
@@ -76,11 +100,15 @@ def log_envelope(spectrum: Tensor) -> Tensor:
     """
     bins = torch.arange(spectrum.shape[-2], dtype=spectrum.real.dtype, device=spectrum.device).clamp_min(1)
     power = (spectrum.real.square() + spectrum.imag.square()) * (0.5 * bins)[:, None]
+    return 0.5 * (_smoothed(power) + _FLOOR * _noise_power()).log()
+
+
+def _smoothed(power: Tensor) -> Tensor:
+    """Weighted mean of power [..., F, M] over 11 frequencies."""
     kernel = 1 - torch.arange(-_REACH, _REACH + 1, dtype=power.dtype, device=power.device).abs() / (_REACH + 1)
-    series = power.movedim(-2, -1).reshape(-1, 1, power.shape[-2])  # [·, 1, F]
-    padded = F.pad(series, (_REACH, _REACH), mode="replicate")
-    smooth = F.conv1d(padded, (kernel / kernel.sum())[None, None]).view(power.movedim(-2, -1).shape).movedim(-1, -2)
-    return 0.5 * (smooth + _FLOOR * _noise_power()).log()
+    series = power.movedim(-2, -1)
+    padded = F.pad(series.reshape(-1, 1, series.shape[-1]), (_REACH, _REACH), mode="replicate")  # [·, 1, F]
+    return F.conv1d(padded, (kernel / kernel.sum())[None, None]).view(series.shape).movedim(-1, -2)
 
 
 def _noise_power() -> float:
