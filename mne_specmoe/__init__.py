@@ -21,8 +21,15 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "data.preprocessing": ["prepare_raw"],
         "data.sliceable": ["as_sklearn"],
         "data.sources": ["ArrayRecording"],
+        "data.joining": ["join_corpora"],
+        "data.synthesis": ["synthesize_corpus"],
         "data.synthetic": ["make_epochs"],
+        "data.synthetic_labels": ["read_synthetic_labels"],
+        "diagnosis.findings": ["Diagnosis"],
+        "diagnosis.health": ["diagnose"],
         "estimators.brainrvq": ["BrainRVQClassifier", "BrainRVQFeaturizer", "BrainRVQRegressor"],
+        "estimators.centring": ["center_covariances", "center_features"],
+        "estimators.weights": ["untrained"],
         "estimators.specmoe": ["SpecMoEClassifier", "SpecMoEFeaturizer", "SpecMoERegressor"],
         "loaders.brainrvq": [
             "load_brainrvq",
@@ -53,6 +60,6 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "reconstruction": ["band_errors", "reconstruct"],
         "tokenization": ["TokenizedEpochs", "tokenize"],
         "training": ["Housekeeping", "TrainingConfig"],
-        "viz": ["plot_gate", "plot_mask", "plot_reconstruction"],
+        "viz": ["plot_diagnosis", "plot_gate", "plot_mask", "plot_reconstruction"],
     },
 )

@@ -274,6 +274,7 @@ def train(
     split: tuple[np.ndarray, np.ndarray | None],
     criterion: Callable[[], nn.Module],
     rates: Mapping[str, float],
+    history: Sequence[dict] = (),
 ) -> tuple[NeuralNet, list[dict]]:
     """Train readout, then readout and experts, of a network; the best weights stay in it.
 
@@ -298,6 +299,8 @@ def train(
     rates : mapping
         Patterns of parameter names → learning rates, once the experts train: the readout's first, which is the one in
         the history. Of several that match, the first holds.
+    history : sequence of dict
+        Entries of what has trained the readout already; it is not trained alone then.
 
     Returns
     -------
@@ -311,8 +314,9 @@ def train(
     ValueError
         If training diverged, so that no usable weights came out.
     """
-    net, history, state, best = None, [], None, np.inf
-    if schedule.n_frozen > 0:
+    net, history = None, list(history)
+    best = _best_loss(history)
+    if schedule.n_frozen > 0 and not history:
         network.freeze_experts()
         data = Batches(dict(zip(network.pooled_names, pooled, strict=True)), target)
         net = _phase(network.readout, data, schedule, run, split, criterion, schedule.n_frozen, [])

@@ -1,7 +1,8 @@
-"""Pooling functions and the prediction head."""
+"""Pooling functions and prediction heads."""
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 
@@ -40,3 +41,52 @@ class PredictionHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.output(self.dropout(self.activation(self.hidden(self.norm(x)))))
+
+
+class Standardiser(nn.Module):
+    """Features less their mean, times a scale; both are taken from training epochs.
+
+    Parameters
+    ----------
+    n_features : int
+        How many there are.
+
+    Attributes
+    ----------
+    mean, scale : Tensor, shape (n_features,)
+        0 and 1 before they are set.
+    """
+
+    def __init__(self, n_features: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_features))
+        self.register_buffer("scale", torch.ones(n_features))
+
+    @torch.no_grad()
+    def standardise(self, features: Tensor) -> None:
+        """Take mean and standard deviation of training epochs [n, n_features]; what does not change becomes 0."""
+        wide = features.double()
+        mean, std = wide.mean(0), wide.std(0, correction=0)
+        self.mean.copy_(mean)
+        self.scale.copy_(torch.where(std > 1e-6 * mean.abs().clamp_min(1.0), 1.0 / std, 0.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) * self.scale
+
+
+class LinearHead(nn.Module):
+    """Standardised features and one linear layer.
+
+    Parameters
+    ----------
+    n_features, n_outputs : int
+        Width of the input and of the output.
+    """
+
+    def __init__(self, n_features: int, n_outputs: int):
+        super().__init__()
+        self.standardiser = Standardiser(n_features)
+        self.output = nn.Linear(n_features, n_outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output(self.standardiser(x))

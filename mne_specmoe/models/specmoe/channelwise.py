@@ -98,10 +98,11 @@ def n_tokens(n_times: int, step: int) -> int:
 def decoder_modules(config: SpecHiNetConfig) -> dict[str, nn.Module]:
     """Modules of a decoder by name, untrained."""
     modules: dict[str, nn.Module] = {}
-    if config.told_mask:
+    if config.told_mask and config.decoder != "envelope":
         modules["told"] = nn.Linear(N_FFT // 2 + 1, EMBED_DIM)
     if config.decoder == "envelope":
-        return modules | {"envelope_short": EnvelopeDecoder(COARSE), "envelope_long": EnvelopeDecoder(COARSE)}
+        decoders = (EnvelopeDecoder(COARSE, told_mask=config.told_mask) for _ in range(2))
+        return dict(zip(("envelope_short", "envelope_long"), decoders, strict=True))
     p_drop = config.dropout
     modules |= {
         "up1": stages.up1(p_drop),
@@ -120,16 +121,22 @@ def decoder_modules(config: SpecHiNetConfig) -> dict[str, nn.Module]:
 
 def decode(decoder: nn.Module, made: Stages, x: Tensor, locations: Tensor, kept: Tensor | None) -> Reconstruction:
     """Rebuild the padded x [B, C, T] from what the encoder made of it, told what the mask kept if it may know."""
-    embedding = made.embedding
-    if decoder.config.told_mask:
-        embedding = embedding + _told(decoder.told, embedding, x, kept)
+    kept = _all_frames(kept, x) if decoder.config.told_mask else None
     if decoder.config.decoder == "envelope":
-        rebuilt = [
-            branch(embedding[:, :, i], x) for i, branch in enumerate((decoder.envelope_short, decoder.envelope_long))
-        ]
-        (short, envelope), (long, other) = rebuilt
-        return Reconstruction(short, long, None, None, torch.stack([envelope, other], 2))
-    return _draw(decoder, made._replace(embedding=embedding), x, locations)
+        short, short_envelope = decoder.envelope_short(made.embedding[:, :, 0], x, kept)
+        long, long_envelope = decoder.envelope_long(made.embedding[:, :, 1], x, kept)
+        return Reconstruction(short, long, None, None, torch.stack([short_envelope, long_envelope], 2))
+    if kept is not None:
+        made = made._replace(embedding=made.embedding + _told(decoder.told, made.embedding, kept))
+    return _draw(decoder, made, x, locations)
+
+
+def _all_frames(kept: Tensor | None, x: Tensor) -> Tensor:
+    """What the mask kept [B, 1 or C, F, M] (None: all), in the frames of the padded x [B, C, T]."""
+    n_all = n_frames(x.shape[-1], n_fft=N_FFT, hop=HOP)
+    if kept is None:
+        return x.new_ones(1, 1, N_FFT // 2 + 1, n_all)
+    return F.pad(kept, (0, n_all - kept.shape[-1]), value=1.0).to(x)
 
 
 def _draw(decoder: nn.Module, made: Stages, x: Tensor, locations: Tensor) -> Reconstruction:
@@ -177,12 +184,8 @@ def _attend(block: AxialBlock, grid: Tensor, step: int, locations: Tensor) -> Te
     return attended.unflatten(2, (2, -1)).transpose(-1, -2)
 
 
-def _told(linear: nn.Linear, embedding: Tensor, x: Tensor, kept: Tensor | None) -> Tensor:
-    """What the mask kept [B, 1 or C, F, M] (None: all) around every token of an embedding [B, C, 2, 128, n]."""
-    n_all = n_frames(x.shape[-1], n_fft=N_FFT, hop=HOP)
-    if kept is None:
-        kept = embedding.new_ones(1, 1, linear.in_features, n_all)
-    kept = F.pad(kept, (0, n_all - kept.shape[-1]), value=1.0).to(embedding)
-    weights = frame_weights(embedding.shape[-1], n_all, COARSE).T  # [M, n]
+def _told(linear: nn.Linear, embedding: Tensor, kept: Tensor) -> Tensor:
+    """What the mask kept [B, 1 or C, F, M] around every token of an embedding [B, C, 2, 128, n], as its features."""
+    weights = frame_weights(embedding.shape[-1], kept.shape[-1], COARSE).T  # [M, n]
     around = (kept @ (weights / weights.sum(0)).to(kept)).transpose(-1, -2)  # [B, 1 or C, n, F]
     return linear(around).transpose(-1, -2)[:, :, None]

@@ -40,13 +40,14 @@ class SpecHiNetConfig:
     bypass : bool
         Whether decoders of signals and gains see the encoder's early stages, as in the paper, or the embedding alone.
         Of no effect on an envelope, which is read off the embedding in any case.
-    told_mask : bool
-        Whether the decoder is told what the mask kept. Only in the channelwise layout.
-    masked_norms : bool
-        Whether the encoder has batch normalisations of their own for masked signals. Only in the channelwise layout.
-    n_mixtures : int
-        How many sums over channels, weighed by where the electrodes are, the first convolutions see of every channel
-        beside the channel itself. Only in the channelwise layout.
+    told_mask : bool | None
+        Whether the decoder is told what the mask kept. None: in the channelwise layout, and only there.
+    masked_norms : bool | None
+        Whether the encoder has batch normalisations of their own for masked signals. None: in the channelwise layout,
+        and only there.
+    n_mixtures : int | None
+        How many means over channels, weighed by where the electrodes are, the first convolutions see of every channel
+        beside the channel itself. None: 2 in the channelwise layout; the published one has none.
     edition : int
         Of the channelwise layout: 2. Files of the first edition are refused.
 
@@ -61,7 +62,7 @@ class SpecHiNetConfig:
     amplitude: str | None = None
     decoder: str | None = None
     bypass: bool = True
-    told_mask: bool = False
+    told_mask: bool | None = None
     masked_norms: bool | None = None
     n_mixtures: int | None = None
     edition: int = EDITION
@@ -86,7 +87,7 @@ class SpecHiNetConfig:
     def _unlike_published(self) -> str:
         """What would have to be otherwise in the published layout."""
         needed = {name: value for name, value in _DEFAULTS["published"].items() if name != "dropout"}
-        needed |= {"bypass": True, "told_mask": False}
+        needed |= {"bypass": True}
         return " and ".join(f"{name}={value!r}" for name, value in needed.items() if getattr(self, name) != value)
 
 
@@ -95,6 +96,7 @@ _DEFAULTS = {
         "dropout": 0.2,
         "amplitude": "absolute",
         "decoder": "signal",
+        "told_mask": False,
         "masked_norms": False,
         "n_mixtures": 0,
     },
@@ -102,6 +104,7 @@ _DEFAULTS = {
         "dropout": 0.0,
         "amplitude": "relative",
         "decoder": "envelope",
+        "told_mask": True,
         "masked_norms": True,
         "n_mixtures": 2,
     },

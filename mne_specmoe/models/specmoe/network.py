@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mne_specmoe.models.specmoe import channelwise, published_layout
 from mne_specmoe.models.specmoe.config import EMBED_DIM, Reconstruction, SpecHiNetConfig
+from mne_specmoe.models.specmoe.emphasis import emphasise
 from mne_specmoe.nn.layers import seeing_masked
 from mne_specmoe.signal.canonical import pad
 
@@ -85,12 +86,18 @@ class SpecHiNetEncoder(nn.Module):
             return embedding.reshape(len(embedding), n_channels, EMBED_DIM, -1)
         return embedding.unflatten(-1, (n_channels, -1)).transpose(1, 2)
 
+    def amplitude(self, x: Tensor) -> Tensor | float:
+        """What relative amplitudes of x [B, C, T] are relative to, [B, 1, 1]; 1 where they are absolute."""
+        return root_mean_square(emphasise(x)) if self.config.amplitude == "relative" else 1.0
+
     def stages(
         self, x: Tensor, positions: Tensor | None = None, *, locations: Tensor | None = None
     ) -> channelwise.Stages | published_layout.Stages:
         """Every stage for x [B, C, T], padded here, relative amplitudes taken here."""
         check_signals(x)
         n_times = x.shape[-1]
+        if self.config.layout == "channelwise":
+            x = emphasise(x)
         if self.config.amplitude == "relative":
             x = x / root_mean_square(x)
         x, positions = self.pad(x, positions)
@@ -162,7 +169,7 @@ class SpecHiNet(nn.Module):
         amplitude: str | None = None,
         decoder: str | None = None,
         bypass: bool = True,
-        told_mask: bool = False,
+        told_mask: bool | None = None,
         masked_norms: bool | None = None,
         n_mixtures: int | None = None,
         edition: int = 2,
@@ -230,12 +237,12 @@ class SpecHiNet(nn.Module):
         """
         check_signals(x)
         n_times = x.shape[-1]
-        amplitude = root_mean_square(x) if self.config.amplitude == "relative" else None
+        amplitude = self.encoder.amplitude(x)
         with seeing_masked(self.encoder):
             made = self.encoder.stages(x, positions, locations=locations)
-        padded, _ = self.encoder.pad(x if amplitude is None else x / amplitude)
+        padded, _ = self.encoder.pad(x / amplitude)
         output = self.decoder(made, padded, locations=locations, kept=kept)
-        if amplitude is not None:
+        if self.config.amplitude == "relative":
             output = output.scaled(amplitude)
         return output._replace(short=output.short[..., :n_times], long=output.long[..., :n_times])
 

@@ -23,6 +23,9 @@ from mne_specmoe.signal.spectral import stft
 N_FFT = 512
 """Samples of a frame of the spectral term; frames overlap by half."""
 
+N_COMPARED = 120
+"""Frequencies of log envelopes that count, 0.5 Hz apart: beyond 60 Hz recordings hold little but noise."""
+
 N_PUBLISHED_CHANNELS = 19
 """Outputs of the published layout's auxiliary heads, which stand for the channels."""
 
@@ -94,7 +97,7 @@ class ReconstructionObjective(nn.Module):
         mask: GaussianStftMask | None = None,
         spectral_weight: float = 0.02,
         aux_weights: tuple[float, float] = (0.2, 0.3),
-        envelope_weight: float = 0.3,
+        envelope_weight: float = 1.0,
         masked_weight: float = 0.0,
         feature_loss: FeatureLoss | None = None,
         clean_share: float = 1.0,
@@ -237,7 +240,7 @@ def reconstruction_loss(
 
 
 def envelope_error(envelope: Tensor, clean: Tensor, kept: Tensor, masked_weight: float = 0.0) -> Tensor:
-    """Mean squared error of log envelopes from those of the clean signal.
+    """Mean squared error of log envelopes from those of the clean signal, up to 60 Hz.
 
     Parameters
     ----------
@@ -257,8 +260,9 @@ def envelope_error(envelope: Tensor, clean: Tensor, kept: Tensor, masked_weight:
     """
     with torch.autocast(clean.device.type, enabled=False):
         target = log_envelope(stft(_wide(clean), n_fft=MASK_FRAME, hop=HOP))[..., : kept.shape[-1]]
-        weights = 1 + masked_weight * (1 - kept)
-        errors = (_wide(envelope)[..., : kept.shape[-1]] - target[:, :, None]).square() * weights[:, :, None]
+        weights = 1 + masked_weight * (1 - kept[..., :N_COMPARED, :])
+        difference = _wide(envelope)[..., : kept.shape[-1]] - target[:, :, None]
+        errors = difference[..., :N_COMPARED, :].square() * weights[:, :, None]
         # Segment by segment, so that a batch is the mean of its segments, however it is spread over processes.
         return (errors.mean((1, 2, 3, 4)) / weights.mean((1, 2, 3))).mean()
 
