@@ -1,4 +1,4 @@
-"""The command line: ``mne-specmoe corpus | pretrain | assemble | convert | info | features | benchmark``."""
+"""The command line: ``mne-specmoe corpus | pretrain | assemble | convert | info | features | diagnose | benchmark``."""
 
 import argparse
 import dataclasses
@@ -79,7 +79,7 @@ def _parser(model: str | None) -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_corpus(verbs)
     _add_pretrain(verbs, model)
-    for add in (_add_assemble, _add_convert, _add_info, _add_features):
+    for add in (_add_assemble, _add_convert, _add_info, _add_features, _add_diagnose):
         add(verbs)
     add_benchmark(verbs, _verb)
     return parser
@@ -148,6 +148,10 @@ def _add_corpus(verbs) -> None:
     add("--subject-pattern", help="regular expression, its group is the subject in the path of a file")
     add("--n-jobs", type=int, default=1, help="recordings at a time; -1 for one per core")
     add("--progress", action=argparse.BooleanOptionalAction, default=True, help="show a progress bar")
+    _add_synthesize(verbs)
+    join = _verb(verbs, "join", _corpus_join, "put corpora together, such as a real and a synthetic one")
+    join.add_argument("corpora", type=Path, nargs="+", metavar="CORPUS", help="what to put together")
+    join.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the corpus; new or empty")
     info = _verb(verbs, "info", _corpus_info, "say what a corpus holds")
     info.add_argument("corpus", type=Path, metavar="DIR")
     info.add_argument("--problems", action="store_true", help="list every recording that was left out, and why")
@@ -156,6 +160,56 @@ def _add_corpus(verbs) -> None:
     part.add_argument("--n-subsets", type=int, default=3, help="how many")
     part.add_argument("--by", choices=("index", "subject", "spectrum"), default="index", help="how they are made")
     part.add_argument("--overwrite", action="store_true", help="replace one that was written before")
+
+
+def _add_synthesize(verbs) -> None:
+    """``corpus synthesize``."""
+    parser = _verb(verbs, "synthesize", _corpus_synthesize, "make up a corpus of EEG of which everything is known")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the corpus; goes on with it")
+    add = parser.add_argument
+    add("--hours", type=float, required=True, help="how much, of all people together")
+    text = "caps, worn in turn: paper, a montage of MNE, NAME:24 for 24 of its channels at random, NAME:C3,C4 for these"
+    add("--montage", nargs="+", default=["paper"], help=text)
+    add("--seed", type=int, default=0, help="of everything")
+    add("--person-seconds", type=float, default=120.0, help="EEG of one person")
+    add("--segment-seconds", type=float, default=10.0, help="length of a segment")
+    add("--l-freq", type=_number_or_none, default=0.5, help="high-pass in Hz, or none")
+    add("--h-freq", type=_number_or_none, default=60.0, help="low-pass in Hz, or none")
+    add("--notch", type=_numbers_or_none, default=[50.0, 60.0], help="mains frequencies in Hz, as 50,60; or none")
+    add("--reject-uv", type=_number_or_none, default=300.0, help="segments that reach it are left out; or none")
+    add("--n-jobs", type=int, default=1, help="people at a time; -1 for one per core")
+    add("--progress", action=argparse.BooleanOptionalAction, default=True, help="show a progress bar")
+
+
+def _corpus_synthesize(arguments: argparse.Namespace) -> int:
+    from mne_specmoe.data.synthesis import synthesize_corpus
+
+    try:
+        corpus = synthesize_corpus(
+            arguments.out,
+            hours=arguments.hours,
+            montages=arguments.montage,
+            seed=arguments.seed,
+            person_seconds=arguments.person_seconds,
+            segment_seconds=arguments.segment_seconds,
+            l_freq=arguments.l_freq,
+            h_freq=arguments.h_freq,
+            notch=arguments.notch,
+            reject_uv=arguments.reject_uv,
+            n_jobs=arguments.n_jobs,
+            progress=arguments.progress,
+        )
+    except RuntimeError as error:  # another process makes it, or one of --n-jobs was killed
+        raise OSError(str(error)) from error
+    print(corpus.summary())
+    return 0
+
+
+def _corpus_join(arguments: argparse.Namespace) -> int:
+    from mne_specmoe.data.joining import join_corpora
+
+    print(join_corpora(arguments.corpora, arguments.out).summary())
+    return 0
 
 
 def _corpus_build(arguments: argparse.Namespace) -> int:
@@ -555,36 +609,110 @@ def _add_features(verbs) -> None:
     text = "files with weights, as for the estimators, or the name of weights that come with the package"
     parser.add_argument("--weights", nargs="+", default="starter", metavar="FILE", help=text)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="a .npz file")
+    _add_windows(parser)
+    add = parser.add_argument
+    add("--time-pooling", choices=("mean", "max"), default="mean", help="how tokens become one vector")
+    add("--channel-pooling", choices=("mean", "max", "none"), default="mean", help="how channels become one")
+    add("--device", default="auto", help="auto, cpu, cuda, mps")
+
+
+def _add_windows(parser: argparse.ArgumentParser) -> None:
+    """How recordings become windows."""
     add = parser.add_argument
     add("--window-seconds", type=float, default=10.0, help="length of the windows that recordings are cut into")
     add("--l-freq", type=_number_or_none, default=0.3, help="high-pass of recordings in Hz, or none")
     add("--h-freq", type=_number_or_none, default=75.0, help="low-pass of recordings in Hz, or none")
     add("--notch", type=_numbers_or_none, default=[60.0], help="mains frequencies in Hz, as 50,60; or none")
     add("--channels", type=_words, help="names of the channels to use, as F3,F4 (all EEG channels)")
-    add("--time-pooling", choices=("mean", "max"), default="mean", help="how tokens become one vector")
-    add("--channel-pooling", choices=("mean", "max", "none"), default="mean", help="how channels become one")
-    add("--device", default="auto", help="auto, cpu, cuda, mps")
 
 
 def _features(arguments: argparse.Namespace) -> int:
     from mne_specmoe.features import write_features
 
-    weights, pooling = arguments.weights, arguments.channel_pooling
+    pooling = arguments.channel_pooling
     table = write_features(
         arguments.files,
         arguments.out,
-        weights=weights[0] if isinstance(weights, list) and len(weights) == 1 else weights,
-        window_seconds=arguments.window_seconds,
-        l_freq=arguments.l_freq,
-        h_freq=arguments.h_freq,
-        notch=arguments.notch,
-        channels=arguments.channels,
+        weights=_one_or_all(arguments.weights),
+        **_windows(arguments),
         time_pooling=arguments.time_pooling,
         channel_pooling=None if pooling == "none" else pooling,
         device=arguments.device,
     )
     print(f"{arguments.out}: {table.features.shape[0]} windows, {table.features.shape[1]} features")
     return 0
+
+
+def _one_or_all(weights: str | list[str]) -> str | list[str]:
+    """One file by itself; a list only of several."""
+    return weights[0] if isinstance(weights, list) and len(weights) == 1 else weights
+
+
+def _windows(arguments: argparse.Namespace) -> dict[str, object]:
+    """How recordings become windows, from the command line."""
+    return {name: getattr(arguments, name) for name in ("window_seconds", "l_freq", "h_freq", "notch", "channels")}
+
+
+# diagnose
+
+
+def _add_diagnose(verbs) -> None:
+    """``diagnose``."""
+    parser = _verb(verbs, "diagnose", _diagnose, "check whether features of pretrained weights carry the EEG")
+    text = "files with weights, as for the estimators, or the name of weights that come with the package"
+    parser.add_argument("weights", nargs="+", metavar="WEIGHTS", help=text)
+    text = "recordings or epochs (-epo.fif) of people that the weights were not trained on"
+    parser.add_argument("--data", nargs="+", type=Path, required=True, metavar="FILE", help=text)
+    add = parser.add_argument
+    add("--subject-pattern", help="regular expression, its group is the subject in the path of a file")
+    add("--subject-column", metavar="NAME", help="column of the epochs' metadata that says the subject instead")
+    _add_windows(parser)
+    add("--tokenizer", metavar="FILE", help="whose codes a BrainRVQ network predicts (brainrvq-starter has its own)")
+    add("--max-epochs", type=int, default=240, help="windows used, at most; of all subjects alike")
+    add("--n-random", type=int, default=3, help="seeds of random weights to compare with")
+    add("--seed", type=int, default=0, help="of masks, strangers and random weights")
+    add("--json", type=Path, metavar="FILE", help="write all numbers there")
+    add("--figure", type=Path, metavar="FILE", help="draw them there, as .png, .pdf or .svg")
+    add("--progress", action=argparse.BooleanOptionalAction, default=True, help="show progress bars")
+
+
+def _diagnose(arguments: argparse.Namespace) -> int:
+    from mne_specmoe.diagnosis.files import read_people
+    from mne_specmoe.diagnosis.health import diagnose
+    from mne_specmoe.diagnosis.table import as_text
+
+    for out in (arguments.json, arguments.figure):  # before minutes are spent
+        if out is not None and not out.absolute().parent.is_dir():
+            raise FileNotFoundError(f"There is no folder {out.absolute().parent} to write {out.name} into.")
+    subject = {"subject_pattern": arguments.subject_pattern, "subject_column": arguments.subject_column}
+    verbose = int(arguments.progress)
+    people = read_people(arguments.data, **subject, **_windows(arguments), verbose=verbose)
+    diagnosis = diagnose(
+        _one_or_all(arguments.weights),
+        people.epochs,
+        people.groups,
+        tokenizer=arguments.tokenizer,
+        max_epochs=arguments.max_epochs,
+        n_random=arguments.n_random,
+        random_state=arguments.seed,
+        verbose=verbose,
+    )
+    print(as_text(diagnosis), end="")
+    _write_diagnosis(diagnosis, arguments.json, arguments.figure)
+    return 0
+
+
+def _write_diagnosis(diagnosis: object, numbers: Path | None, figure: Path | None) -> None:
+    """Numbers and figure of a health check, where they were asked for."""
+    if numbers is not None:
+        from mne_specmoe._files import replacing
+
+        with replacing(numbers) as temporary:
+            temporary.write_text(json.dumps(diagnosis.to_dict(), indent=2, ensure_ascii=False), encoding="utf-8")
+    if figure is not None:
+        from mne_specmoe.viz import plot_diagnosis
+
+        plot_diagnosis(diagnosis).savefig(figure, dpi=200)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,8 @@ def _add_weights(parser: argparse.ArgumentParser) -> None:
     """Weights of the user's."""
     text = "pretrained weights to measure too, with a name for tables: mine=expert.safetensors"
     parser.add_argument("--weights", nargs="+", default=[], metavar="NAME=FILE", help=text)
+    text = "weights that each leave a data set out, and are used there: lodo=left_out.json, see the documentation"
+    parser.add_argument("--left-out", nargs="+", default=[], metavar="NAME=FILE", help=text)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -62,9 +64,12 @@ def _run(arguments: argparse.Namespace) -> int:
     from mne_specmoe.benchmark.choice import all_entries, choose_entries, choose_tasks
     from mne_specmoe.benchmark.run import run
 
-    tasks, weights = choose_tasks(arguments.tasks), _weights(arguments.weights)
+    tasks, (weights, left_out) = choose_tasks(arguments.tasks), _all_weights(arguments)
     entries = choose_entries(
-        arguments.estimators, all_entries(weights), weights=list(weights), variants=arguments.variants
+        arguments.estimators,
+        all_entries(weights, left_out),
+        weights=[*weights, *left_out],
+        variants=arguments.variants,
     )
     backend = nullcontext() if arguments.backend is None else joblib.parallel_config(backend=arguments.backend)
     with backend:
@@ -102,19 +107,31 @@ def _command(arguments: argparse.Namespace) -> str:
     """What makes the same results elsewhere."""
     words = ["mne-specmoe benchmark run --tasks", *arguments.tasks, "--estimators", *arguments.estimators]
     words += ["--weights", *arguments.weights] if arguments.weights else []
+    words += ["--left-out", *arguments.left_out] if arguments.left_out else []
     words += ["--budget", arguments.budget, "--seeds", str(arguments.seeds)] + ["--variants"] * arguments.variants
     return " ".join([*words, "--data-root DIR --out results.jsonl"])
 
 
-def _weights(pairs: Sequence[str]) -> Mapping[str, str]:
+def _all_weights(arguments: argparse.Namespace) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Files of weights, and files that say which weights leave out what, by names that differ."""
+    weights, left_out = (
+        _named(arguments.weights, "--weights"),
+        _named(arguments.left_out, "--left-out", "lodo=left_out.json"),
+    )
+    if both := sorted(set(weights) & set(left_out)):
+        raise ValueError(f"--weights and --left-out both have the name {both[0]!r}; give one of them another name.")
+    return weights, left_out
+
+
+def _named(pairs: Sequence[str], flag: str, example: str = "mine=expert.safetensors") -> Mapping[str, str]:
     """NAME=FILE, as a mapping."""
     found = {}
     for pair in pairs:
         name, equals, path = pair.partition("=")
         if not (name and equals and path):
-            raise ValueError(f"--weights takes NAME=FILE, such as mine=expert.safetensors, got {pair!r}.")
+            raise ValueError(f"{flag} takes NAME=FILE, such as {example}, got {pair!r}.")
         if name in found:
-            raise ValueError(f"--weights has the name {name!r} twice.")
+            raise ValueError(f"{flag} has the name {name!r} twice.")
         found[name] = path
     return found
 
@@ -140,7 +157,7 @@ def _list(arguments: argparse.Namespace) -> int:
             available, instruction = task.available(arguments.data_root)
             print(f"  {'':<28}{'available' if available else f'not available: {instruction}'}")
     print("Estimators:")
-    for entry in all_entries(_weights(arguments.weights)).values():
+    for entry in all_entries(*_all_weights(arguments)).values():
         if entry.control_of is None:
             print(f"  {entry.name:<28}{entry.role:<12}{entry.title}")
     return 0

@@ -1,4 +1,4 @@
-"""Figures of masks, reconstructions and gates, fit for a paper.
+"""Figures of masks, reconstructions, gates and health checks, fit for a paper.
 
 Fonts are sized for figures that are printed as wide as they are drawn: by default 7 inches, the width of a page of two
 columns. In figures narrower than 5 inches, for one column, panels are put below one another.
@@ -6,6 +6,7 @@ columns. In figures narrower than 5 inches, for one column, panels are put below
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from textwrap import wrap
 
 import matplotlib.pyplot as plt
 import mne
@@ -21,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mne_specmoe._validation import check_number, check_option, listed
 from mne_specmoe.data.recordings import open_epochs
+from mne_specmoe.diagnosis.findings import Diagnosis, NetworkFindings, StageFindings, mean_over
 from mne_specmoe.models.specmoe.masking import BANDS
 from mne_specmoe.reconstruction import (
     ReconstructedEpochs,
@@ -50,6 +52,7 @@ _STYLE = {
     "axes.spines.right": False,
     "legend.frameon": False,
 }
+_LINES = (REBUILT, MASKED, "#009E73", "#CC79A7")
 _PAGE_WIDTH, _WIDE = 7.0, 5.0  # inches
 _EXAMPLE_SAMPLES = 6000  # a pretraining segment of 30 s
 _PERCENTILES, _MOST_DECIBELS = (5, 99.9), 50.0  # of the original's spectrogram, what the colours span
@@ -438,6 +441,124 @@ def _apply_map(kept: np.ndarray, x: torch.Tensor) -> torch.Tensor:
             "samples that overlap by half; give the epochs that the map was made for."
         )
     return istft(stft(x, **frames) * torch.from_numpy(kept), **frames, n_times=len(x))
+
+
+@_styled
+def plot_diagnosis(
+    diagnosis: Diagnosis,
+    *,
+    bands: Sequence[str] = ("alpha", "beta"),
+    axes: Sequence[Axes] | None = None,
+    figsize: tuple[float, float] | None = None,
+    show: bool | None = None,
+) -> Figure:
+    """Show a health check: how features change from stage to stage, and what the mask alone explains.
+
+    Trained weights are drawn with full lines, random weights of the same architecture (means over seeds) with dashed
+    ones.
+
+    Parameters
+    ----------
+    diagnosis : Diagnosis
+        From :func:`mne_specmoe.diagnose`.
+    bands : sequence of str
+        Bands whose power is read from features, of delta, theta, alpha and beta.
+    axes : sequence of 5 Axes | None
+        Where to draw: dimensions, band powers, shares of variance, distances of clean from masked views, errors with
+        features of others. None: a new figure.
+    figsize : (float, float) | None
+        Size of the new figure in inches.
+    show : bool | None
+        True calls ``plt.show()``; None and False leave that to you.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+
+    Raises
+    ------
+    TypeError
+        If `diagnosis` does not come from :func:`mne_specmoe.diagnose`.
+    ValueError
+        If a band is unknown, or axes do not fit.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from mne_specmoe import SpecHiNet, diagnose, make_epochs, plot_diagnosis
+    >>> epochs, y, groups = make_epochs(n_epochs=8, n_channels=2, duration=2)
+    >>> figure = plot_diagnosis(diagnose(SpecHiNet(), epochs, groups, n_random=0))
+    >>> plt.close(figure)
+    """
+    if not isinstance(diagnosis, Diagnosis):
+        raise TypeError(f"diagnosis must come from mne_specmoe.diagnose, got {type(diagnosis).__name__}.")
+    for band in bands:
+        check_option("a band", band, tuple(BANDS))
+    groups = [["dimensions"], ["band powers"], ["shares", "distances", "exchange"]]
+    figure, panels = _panels(groups, axes, figsize or (_PAGE_WIDTH, 5.0))
+    _draw_stages(panels[0], diagnosis, {"trained": lambda stage: stage.participation_ratio}, label_random="random")
+    panels[0].set(yscale="log", ylim=(1, None), ylabel="dimensions", ymargin=0.1)
+    panels[0].yaxis.set_minor_formatter("")
+    _draw_stages(panels[1], diagnosis, {band: lambda stage, band=band: stage.r2[band] for band in bands})
+    panels[1].set(ylim=(-0.25, 1), ylabel="R² to power in other people")
+    _draw_shares(panels[2], diagnosis.trained)
+    _draw_stages(panels[3], diagnosis, {"": lambda stage: stage.distance})
+    panels[3].set(ylim=(0, None), ylabel="clean from masked (sd)", ymargin=0.1)
+    _draw_exchange(panels[4], diagnosis)
+    for panel in panels[:4]:
+        panel.set_xticks(range(len(diagnosis.trained.stages)), diagnosis.trained.stages, rotation=60, ha="right")
+    if axes is None:
+        figure.suptitle("\n".join(wrap(f"{diagnosis.weights}: {diagnosis.summary}", 110)))
+    return figure
+
+
+def _draw_stages(
+    panel: Axes,
+    diagnosis: Diagnosis,
+    numbers: Mapping[str, Callable[[StageFindings], float]],
+    *,
+    label_random: str | None = None,
+) -> None:
+    """Numbers over stages, of trained weights in full lines and of random ones in dashed ones."""
+    stages = list(diagnosis.trained.stages)
+    for (name, read), colour in zip(numbers.items(), _LINES, strict=False):
+        for label, networks, style in ((name, [diagnosis.trained], "o-"), (label_random, diagnosis.random, "o--")):
+            if networks:
+                values = [mean_over([read(each.stages[stage]) for each in networks]) for stage in stages]
+                panel.plot(values, style, color=colour, markersize=3, label=label)
+    if any(numbers):
+        _legend_above(panel)
+
+
+def _draw_shares(panel: Axes, trained: NetworkFindings) -> None:
+    """Shares of the variance by stages, on top of one another."""
+    colours = {"mask": MASKED, "person": REBUILT, "segment": "#56B4E9", "amplitude": "#CC79A7"}
+    bottom = np.zeros(len(trained.stages))
+    for name, colour in colours.items():
+        shares = np.nan_to_num([stage.shares[name] for stage in trained.stages.values()])
+        panel.bar(range(len(shares)), shares, bottom=bottom, color=colour, label=name)
+        bottom += shares
+    panel.set(ylim=(0, 1), ylabel="share of variance")
+    _legend_above(panel)
+
+
+def _legend_above(panel: Axes) -> None:
+    """Where it hides no numbers."""
+    panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, columnspacing=1, handlelength=1.5)
+
+
+def _draw_exchange(panel: Axes, diagnosis: Diagnosis) -> None:
+    """Errors with one's own features and with those of others."""
+    found = diagnosis.trained.exchange
+    if found is None:
+        panel.text(0.5, 0.5, "features of others:\nnot measurable", ha="center", transform=panel.transAxes)
+        panel.set_axis_off()
+        return
+    names = {"baseline": "none", "own": "own", "other_person": "other person", "other_mask": "other mask"}
+    errors = {label: found.errors[name] for name, label in names.items() if not np.isnan(found.errors[name])}
+    panel.bar(range(len(errors)), list(errors.values()), color=[MASKED, *[REBUILT] * (len(errors) - 1)])
+    panel.set_xticks(range(len(errors)), errors, rotation=60, ha="right")
+    panel.set_ylabel("error with features of")
 
 
 def _draw_map(panel: Axes, kept: np.ndarray, duration: float | None, f_max: float) -> None:

@@ -82,6 +82,23 @@ def test_weights_are_named(root, capsys):
     assert "twice" in capsys.readouterr().err
 
 
+def test_weights_that_leave_a_data_set_out_are_checked_and_named(root, capsys):
+    path = root / "left_out.json"
+    path.write_text(json.dumps({"weights": {"eegmat": "brainrvq-starter"}}))
+    assert main(arguments(root, "--left-out", f"lodo={path}", estimators=["lodo-ridge"])) == 1
+    assert "brainrvq-starter saw 'eegmat', which it is to leave out" in capsys.readouterr().err.splitlines()[-1]
+    assert main(arguments(root, "--left-out", str(path))) == 1
+    assert "--left-out takes NAME=FILE" in capsys.readouterr().err
+    assert main(arguments(root, "--weights", "a=starter", "--left-out", f"a={path}")) == 1
+    assert "both have the name 'a'" in capsys.readouterr().err
+    path.write_text(json.dumps({"weights": {"openbci_mi": "brainrvq-starter"}}))
+    estimators = ["bandpower-lr", "lodo-ridge"]
+    assert main(arguments(root, "--left-out", f"lodo={path}", estimators=estimators)) == 0
+    header = json.loads((root / "r.jsonl").read_text().splitlines()[0])
+    assert "--left-out lodo=" in header["plan"]["command"]
+    assert "no weights that left this data set out" in header["plan"]["estimators"]["lodo-ridge"]["unsuited"]["eegmat"]
+
+
 def test_a_foreign_results_file_stays_as_it_is(root, capsys):
     (root / "r.jsonl").write_text("something else\n")
     assert main(arguments(root)) == 1

@@ -1,4 +1,4 @@
-"""The command line ``mne-specmoe corpus build | info | partition``."""
+"""The command line ``mne-specmoe corpus build | synthesize | join | info | partition``."""
 
 import errno
 import importlib.util
@@ -13,6 +13,7 @@ from noise_recordings import NAMES, noise, save
 from mne_specmoe import cli
 from mne_specmoe.data import build
 from mne_specmoe.data.corpus import Corpus
+from mne_specmoe.data.synthesis import synthesize_corpus
 
 SMALL = ("--segment-seconds", "2", "--edge-seconds", "1", "--min-seconds", "4", "--channels", "all", "--no-progress")
 
@@ -375,3 +376,53 @@ def test_control_c_is_one_line(folder, tmp_path, run, monkeypatch):
     monkeypatch.setattr(build._Index, "add", interrupted)
     code, out, err = run("build", folder, "--out", tmp_path / "corpus", *SMALL)
     assert (code, out, err) == (130, [], ["mne-specmoe: stopped."])
+
+
+MADE = ("--hours", "0.01", "--person-seconds", "18", "--segment-seconds", "3", "--no-progress")
+
+
+def test_a_corpus_is_made_up_and_summed_up(tmp_path, run):
+    caps = ("standard_1005:TP9,AF7,AF8,TP10", "biosemi32:5")
+    code, out, err = run("synthesize", "--out", tmp_path / "corpus", "--montage", *caps, *MADE)
+    assert (code, err) == (0, [])
+    corpus = Corpus(tmp_path / "corpus")
+    assert out == str(corpus.summary()).splitlines()
+    assert [len(montage) for montage in corpus.montages] == [4, 5]
+    assert len(corpus.recordings) == 2
+
+
+def test_without_flags_what_is_made_up_is_that_of_the_function(tmp_path, run):
+    run("synthesize", "--out", tmp_path / "one", "--hours", "0.01", "--no-progress")
+    expected = synthesize_corpus(tmp_path / "two", hours=0.01, progress=False)
+    corpus = Corpus(tmp_path / "one")
+    assert corpus.settings == expected.settings
+    assert corpus.hash == expected.hash
+
+
+def test_settings_of_a_made_up_corpus_reach_it(tmp_path, run):
+    flags = ("--seed", "4", "--l-freq", "1", "--h-freq", "40", "--notch", "50", "--reject-uv", "none", "--n-jobs", "1")
+    run("synthesize", "--out", tmp_path / "corpus", *flags, *MADE)
+    settings = Corpus(tmp_path / "corpus").settings
+    names = ("l_freq", "h_freq", "notch", "reject_uv", "segment_seconds")
+    assert [settings[name] for name in names] == [1.0, 40.0, [50.0], None, 3.0]
+    assert settings["synthesis"]["seed"] == 4
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [(("--montage", "cap"), "no montage 'cap'"), (("--hours", "0"), "hours must be > 0"), (("--seed", "-1"), "seed")],
+)
+def test_a_wrong_setting_of_a_made_up_corpus_is_one_line(tmp_path, fails, argv, message):
+    assert message in fails("synthesize", "--out", tmp_path / "corpus", *MADE, *argv)
+    assert not (tmp_path / "corpus").exists()
+
+
+def test_corpora_are_joined(folder, tmp_path, run, fails):
+    run("build", folder, "--out", tmp_path / "real", *SMALL)
+    run("synthesize", "--out", tmp_path / "made", *MADE, "--segment-seconds", "2")
+    code, out, err = run("join", tmp_path / "real", tmp_path / "made", "--out", tmp_path / "both")
+    assert (code, err) == (0, [])
+    assert out == str(Corpus(tmp_path / "both").summary()).splitlines()
+    parts = (Corpus(tmp_path / name) for name in ("real", "made"))
+    assert len(Corpus(tmp_path / "both")) == sum(map(len, parts))
+    assert "not empty" in fails("join", tmp_path / "real", "--out", tmp_path / "both")

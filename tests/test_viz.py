@@ -1,5 +1,7 @@
 """Figures: they show the right numbers, go where they are told to, and cut no label off."""
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import mne
 import numpy as np
@@ -14,7 +16,9 @@ from mne_specmoe import (
     SpecMoEFeaturizer,
     SpecMoERegressor,
     UntrainedWarning,
+    diagnose,
     make_epochs,
+    plot_diagnosis,
     plot_gate,
     plot_mask,
     plot_reconstruction,
@@ -354,3 +358,44 @@ def test_gates_that_cannot_be_shown_are_refused(epochs, classifier):
         plot_gate(np.ones(4))
     with pytest.raises(ValueError, match="statistic='median' is not known"):
         plot_gate(classifier, statistic="median")
+
+
+@pytest.fixture(scope="module")
+def diagnosis(epochs):
+    people = np.repeat(["a", "b"], 4)
+    with torch.random.fork_rng():
+        return diagnose(SpecHiNet("channelwise"), epochs.get_data()[:, :2, :360], people, n_random=1)
+
+
+def test_a_health_check_shows_trained_and_random_weights_by_stages(diagnosis):
+    dimensions, bands, shares, distances, exchange = panels(plot_diagnosis(diagnosis))
+    stages = list(diagnosis.trained.stages)
+    assert [label.get_text() for label in distances.get_xticklabels()] == stages
+    trained, random = distances.lines
+    for line, network in ((trained, diagnosis.trained), (random, diagnosis.random[0])):
+        np.testing.assert_allclose(line.get_ydata(), [network.stages[stage].distance for stage in stages])
+    assert [text.get_text() for text in dimensions.get_legend().get_texts()] == ["trained", "random"]
+    assert [text.get_text() for text in bands.get_legend().get_texts()] == ["alpha", "beta"]
+    np.testing.assert_allclose(bands.lines[2].get_ydata(), [s.r2["beta"] for s in diagnosis.trained.stages.values()])
+    heights = [patch.get_height() for patch in shares.patches[: len(stages)]]
+    np.testing.assert_allclose(heights, [diagnosis.trained.stages[stage].shares["mask"] for stage in stages])
+    np.testing.assert_allclose(
+        [patch.get_height() for patch in exchange.patches],
+        [diagnosis.trained.exchange.errors[name] for name in ("baseline", "own", "other_person", "other_mask")],
+    )
+    assert dimensions.get_yscale() == "log"
+
+
+def test_a_health_check_without_an_exchange_says_so_and_draws_into_axes_given(diagnosis):
+    figure, axes = plt.subplots(1, 5)
+    found = replace(diagnosis, trained=replace(diagnosis.trained, exchange=None), random=[])
+    assert plot_diagnosis(found, bands=["delta"], axes=axes) is figure
+    assert "not measurable" in axes[4].texts[0].get_text()
+    assert len(axes[1].lines) == 1
+
+
+def test_a_health_check_of_something_else_is_refused(diagnosis):
+    with pytest.raises(TypeError, match="must come from mne_specmoe.diagnose, got dict"):
+        plot_diagnosis(diagnosis.to_dict())
+    with pytest.raises(ValueError, match="'gamma' is not known"):
+        plot_diagnosis(diagnosis, bands=["gamma"])

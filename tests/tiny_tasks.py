@@ -7,8 +7,8 @@ import mne
 import numpy as np
 from tiny_data import bounds, write_recording
 
-from mne_specmoe.benchmark.readers import EEGBCI_CHANNELS, EEGBCI_RUNS
-from mne_specmoe.benchmark.splits import by_session, by_subject
+from mne_specmoe.benchmark.readers import EEGBCI_CHANNELS, EEGBCI_RUNS, FIST_RUNS
+from mne_specmoe.benchmark.splits import by_session, by_subject, within_subject
 from mne_specmoe.benchmark.task_data import TaskData
 from mne_specmoe.benchmark.tasks import TASKS, Files, Task
 
@@ -100,17 +100,45 @@ def write_mouse(root: Path, n_blocks: int = 9) -> Task:
     return replace(TASKS["mouse_sleep"], frozen=None)
 
 
+def write_muse(
+    root: Path, n_runs: dict[str, int], task: str = "muse_n170", step: float = 0.6, **arrays: object
+) -> Task:
+    """Runs of 12 s with a stimulus every so many seconds, houses and faces in turn; some reach beyond a run's end."""
+    for seed, (subject, n) in enumerate(n_runs.items()):
+        own = np.arange(0.05, 12, step)
+        content = {
+            "event_onset_s": np.concatenate([own + 12 * run for run in range(n)]),
+            "event_run": np.repeat(np.arange(n), len(own)),
+            "event_label": np.tile(1 + np.arange(len(own)) % 2, n),
+            "label_names": np.array([f"{number}:{name}" for number, name in enumerate(TASKS[task].classes, 1)]),
+            "run_bounds": np.array([[3072 * run, 3072 * (run + 1)] for run in range(n)]),
+        } | arrays
+        path = root / TASKS[task].files.folder / f"{subject}.npz"
+        write_recording(path, ("TP9", "AF7", "AF8", "TP10"), 256.0, n, seed, **content)
+    return replace(TASKS[task], subjects=tuple(n_runs), rule=within_subject(4, gap_seconds=1.0), frozen=None)
+
+
+def write_fists(root: Path) -> Task:
+    """Runs of 14 s with rest and a left and a right fist."""
+    return _write_runs(root, FIST_RUNS, "eegmmidb_fists")
+
+
 def write_eegbci(root: Path) -> Task:
     """Six runs of 14 s with rest and two cues each, channels in another order and with dots, in FIF instead of EDF."""
+    task = _write_runs(root, EEGBCI_RUNS, "eegbci")
+    return replace(task, rule=by_session([("R04", "R06"), ("R08", "R10"), ("R12", "R14")]))
+
+
+def _write_runs(root: Path, runs: tuple[str, ...], task: str) -> Task:
+    """The runs of one subject, in the folders of EEGMMIDB."""
     names = [f"{name.capitalize():.<4}" for name in reversed(EEGBCI_CHANNELS)]
     info = mne.create_info(names, 160.0, "eeg")
-    for seed, run in enumerate(EEGBCI_RUNS):
+    for seed, run in enumerate(runs):
         volts = 1e-5 * (1 + np.random.default_rng(seed).standard_normal((64, 14 * 160)))
         raw = mne.io.RawArray(volts, info)
         raw.set_annotations(mne.Annotations([0.0, 4.2, 8.4], 4.1, ["T0", "T2", "T1"]))
         path = root / "MNE-eegbci-data/files/eegmmidb/1.0.0/S001" / f"S001{run}.fif"
         path.parent.mkdir(parents=True, exist_ok=True)
         raw.save(path, fmt="double", overwrite=True)
-    files = Files("MNE-eegbci-data/files/eegmmidb/1.0.0", tuple(f"{{subject}}/{{subject}}{r}.fif" for r in EEGBCI_RUNS))
-    rule = by_session([("R04", "R06"), ("R08", "R10"), ("R12", "R14")])
-    return replace(TASKS["eegbci"], files=files, rule=rule, frozen=None)
+    files = Files("MNE-eegbci-data/files/eegmmidb/1.0.0", tuple(f"{{subject}}/{{subject}}{r}.fif" for r in runs))
+    return replace(TASKS[task], files=files, frozen=None)

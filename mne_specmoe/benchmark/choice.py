@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, clone
 
 from mne_specmoe._validation import listed
 from mne_specmoe.benchmark.entries import Entry, Selected, Setting, predict_with, suits_all
+from mne_specmoe.benchmark.left_out import left_out_entries, read_left_out
 from mne_specmoe.benchmark.ours import entries_of, starters
 from mne_specmoe.benchmark.recipes.recipe import Recipe
 from mne_specmoe.benchmark.recipes.registry import RECIPES
@@ -20,7 +21,7 @@ from mne_specmoe.benchmark.tasks import TASKS, Task
 ALL_TASKS: Mapping[str, Task | Recipe] = {**TASKS, **RECIPES}
 """Every task that there is."""
 
-RUNNABLE_GROUPS = ("all", "pretrained", "classical", "peer", "specmoe", "brainrvq")
+RUNNABLE_GROUPS = ("all", "pretrained", "classical", "peer", "combined", "specmoe", "brainrvq")
 """Names for several estimators at once."""
 
 _ALWAYS = ("random", "permuted", "flattened")  # controls that come with what they are controls of
@@ -51,23 +52,35 @@ def choose_tasks(names: Sequence[str]) -> list[Task | Recipe]:
     return [ALL_TASKS[name] for name in dict.fromkeys(names)]
 
 
-def all_entries(weights: Mapping[str, str] | None = None) -> dict[str, Entry]:
+def all_entries(
+    weights: Mapping[str, str] | None = None, left_out: Mapping[str, str] | None = None
+) -> dict[str, Entry]:
     """Every entry that there is, by name.
 
     Parameters
     ----------
     weights : mapping of str to str | None
         Name → file of further pretrained weights, ours or published.
+    left_out : mapping of str to str | None
+        Name → file that says which weights saw nothing of which data set; see `read_left_out`.
 
     Returns
     -------
     entries : dict of str to Entry
+
+    Raises
+    ------
+    ValueError
+        If a file of `left_out` is not as it should be, or if weights saw, or may have seen, what they are to leave out.
     """
     from mne_specmoe.benchmark.peers import peers
 
     entries = [*peers(), *starters()]
     for name, path in (weights or {}).items():
         entries += entries_of(path, name, name)
+    datasets = {task.dataset for task in ALL_TASKS.values()}
+    for name, path in (left_out or {}).items():
+        entries += left_out_entries(read_left_out(path, datasets), name)
     return {entry.name: entry for entry in entries}
 
 
@@ -91,7 +104,7 @@ def choose_entries(
     Returns
     -------
     chosen : list of Entry
-        Dummies and controls included.
+        Dummies and controls included, and what features are added to.
 
     Raises
     ------
@@ -103,6 +116,8 @@ def choose_entries(
     for name in [*names, *unmentioned]:
         for entry in _found(name, entries):
             chosen[entry.name] = entry
+    for entry in [entry for entry in chosen.values() if entry.adds_to in entries]:
+        chosen[entry.adds_to] = entries[entry.adds_to]
     wanted = {*_ALWAYS, *(["variant"] if variants or "all" in names else [])}
     for entry in entries.values():
         if entry.role == _CHANCE or (entry.control_of in chosen and entry.control in wanted):

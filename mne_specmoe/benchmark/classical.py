@@ -5,6 +5,7 @@ All classifiers weigh the classes alike, as balanced accuracy does. Each tries u
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import product
 
@@ -19,6 +20,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
+from mne_specmoe.benchmark.centring import centred_features
 from mne_specmoe.benchmark.entries import (
     Entry,
     Selected,
@@ -28,8 +30,9 @@ from mne_specmoe.benchmark.entries import (
     suits_all,
     suits_classification,
 )
-from mne_specmoe.benchmark.linear import logistic, ridge
+from mne_specmoe.benchmark.linear import BLOCK_STRENGTHS, logistic, logistic_of_blocks, ridge
 from mne_specmoe.benchmark.spectra import BANDS, band_pass, band_powers, mean_log_psd
+from mne_specmoe.benchmark.tangent import SIX_BANDS, import_pyriemann, shrunk, six_band_vectors, tangent_vectors
 from mne_specmoe.benchmark.task_data import TaskData
 
 FILTERS = ((8.0, 30.0), (1.0, 45.0))
@@ -135,16 +138,14 @@ def _filtered(data: TaskData, *, band: tuple[float, float]) -> np.ndarray:
     return band_pass(data.X, band, data.sfreq)
 
 
-def _fit_tangent(training: TaskData, validation: TaskData, setting: Setting) -> Selected:
+def _fit_tangent(training: TaskData, validation: TaskData, setting: Setting, *, centred: bool = False) -> Selected:
     """Covariances as points in the tangent space at their mean, and a linear model there."""
-    covariances, tangent_space = _riemannian()
-    spaces = [make_pipeline(covariances(estimator="oas"), tangent_space()) for _ in FILTERS]
-    for space, band in zip(spaces, FILTERS, strict=True):
-        space.fit(_filtered(training, band=band))
+    covariances = import_pyriemann().estimation.Covariances(estimator="oas")
+    kinds = [partial(_oas, covariances, band) for band in FILTERS]
+    spaces = [tangent_vectors(training, [kind], centred=centred) for kind in kinds]
 
     def features(data: TaskData) -> np.ndarray:
-        pairs = zip(spaces, FILTERS, strict=True)
-        return np.stack([space.transform(_filtered(data, band=band)) for space, band in pairs], 1)
+        return np.stack([space(data) for space in spaces], 1)
 
     def make(place: int, linear: Callable[[], Pipeline]) -> Pipeline:
         return Pipeline([("band", FunctionTransformer(one_of, kw_args={"place": place})), *linear().steps])
@@ -155,6 +156,57 @@ def _fit_tangent(training: TaskData, validation: TaskData, setting: Setting) -> 
         for settings, linear in _linear(training)[1::2]
     ]
     return fit_best(spread(candidates, setting.budget.n_looks), training, validation, setting, features=features)
+
+
+def _oas(covariances: BaseEstimator, band: tuple[float, float], data: TaskData) -> np.ndarray:
+    """Covariances of filtered windows, shrunk by Chen's formula, which leaves windows that are 0 to the floor."""
+    return shrunk(covariances.transform(_filtered(data, band=band)), 0.0)
+
+
+def _fit_six_bands(training: TaskData, validation: TaskData, setting: Setting, *, centred: bool = False) -> Selected:
+    """The same in six bands, of all of which the linear model sees all."""
+    features = six_band_vectors(training, centred=centred)
+    return _fit_linear(training, validation, setting, features=features)
+
+
+def classical_features(training: TaskData) -> Callable[[TaskData], np.ndarray]:
+    """Fit the classical features that those of networks are added to: the tangent space of six bands, and band power.
+
+    Parameters
+    ----------
+    training : TaskData
+        The training part; its labels are not looked at.
+
+    Returns
+    -------
+    features : callable
+        Takes windows, and returns an array of shape (n_windows, n_features).
+    """
+    vectors = six_band_vectors(training)
+    return lambda data: np.concatenate([vectors(data), band_powers(data)], 1)
+
+
+def classical_sizes(n_channels: int) -> tuple[int, int]:
+    """Numbers of features of both kinds of `classical_features`."""
+    return len(SIX_BANDS) * n_channels * (n_channels + 1) // 2, len(BANDS) * n_channels
+
+
+def _fit_classical_features(training: TaskData, validation: TaskData, setting: Setting) -> Selected:
+    """Logistic regression on the classical features, with the strengths that are tried where others are added."""
+    sizes = classical_sizes(len(training.ch_names))
+    candidates = [({"C": C}, partial(logistic_of_blocks, C, sizes, (1.0, 1.0))) for C in BLOCK_STRENGTHS]
+    candidates = spread(candidates, setting.budget.n_looks)
+    return fit_best(candidates, training, validation, setting, features=classical_features(training))
+
+
+def centred_bandpowers(data: TaskData) -> np.ndarray:
+    """Log power of every channel in five bands, centred per subject."""
+    return centred_features(band_powers(data), data.subjects)
+
+
+def _centred_spectrum(data: TaskData) -> np.ndarray:
+    """Log spectrum, the mean over channels, centred per subject."""
+    return centred_features(mean_log_psd(data), data.subjects)
 
 
 def one_of(X: np.ndarray, place: int) -> np.ndarray:
@@ -174,17 +226,22 @@ def one_of(X: np.ndarray, place: int) -> np.ndarray:
     return X[:, place]
 
 
-def _riemannian() -> tuple[type, type]:
-    """What pyriemann has for it."""
-    try:
-        from pyriemann.estimation import Covariances
-        from pyriemann.tangentspace import TangentSpace
-    except ImportError as error:
-        raise ImportError(
-            "The tangent space needs pyriemann. Install the extra of the benchmark: pip install "
-            f"'mne-specmoe[benchmark]'. ({error})"
-        ) from error
-    return Covariances, TangentSpace
+def centred_entry(entry: Entry, fit: Callable) -> Entry:
+    """Make the entry that centres every subject, without labels, out of one that does not.
+
+    Parameters
+    ----------
+    entry : Entry
+        The one that does not.
+    fit : callable
+        What the other one does.
+
+    Returns
+    -------
+    entry : Entry
+    """
+    name, title = f"{entry.name}-centred", f"{entry.title}, centred per subject"
+    return replace(entry, name=name, title=title, fit=fit, is_centred=True, is_probe=False)
 
 
 CLASSICAL: tuple[Entry, ...] = (
@@ -208,5 +265,31 @@ CLASSICAL: tuple[Entry, ...] = (
     ),
     Entry("csp-lda", "CSP + LDA", "classical", _fit_csp, unsuited=suits_classification),
     Entry("tangent-lr", "Tangent space + logistic regression", "classical", _fit_tangent, unsuited=suits_all),
+    Entry(
+        "tangent6-lr",
+        "Tangent space of six bands + logistic regression",
+        "classical",
+        _fit_six_bands,
+        unsuited=suits_all,
+    ),
 )
 """In the order of tables. For regressions, "logistic" becomes ridge regression."""
+
+CLASSICAL_FEATURES = Entry(
+    "tangent6-bandpower-lr",
+    "Tangent space of six bands and band power + logistic regression",
+    "combined",
+    _fit_classical_features,
+)
+"""What features of networks are added to; no rival of its own."""
+
+_CENTRED = {
+    "bandpower-lr": partial(_fit_linear, features=centred_bandpowers),
+    "psd-lr": partial(_fit_linear, features=_centred_spectrum),
+    "tangent-lr": partial(_fit_tangent, centred=True),
+    "tangent6-lr": partial(_fit_six_bands, centred=True),
+}
+CENTRED: tuple[Entry, ...] = tuple(
+    centred_entry(entry, _CENTRED[entry.name]) for entry in CLASSICAL if entry.name in _CENTRED
+)
+"""The same with every subject centred by the windows that are asked about: transductive."""

@@ -12,12 +12,16 @@ from mne_specmoe._validation import check_option
 from mne_specmoe.benchmark.scoring import Prediction, selection_score
 from mne_specmoe.benchmark.task_data import TaskData
 
-ROLES = ("pretrained", "classical", "peer", "control", "chance")
+ROLES = ("pretrained", "classical", "peer", "control", "chance", "combined")
 """Kinds of entries: our weights, trained on other recordings; methods without such; networks of others, from their
-initial weights unless their titles say otherwise; a pretrained entry with something taken away; and guesses."""
+initial weights unless their titles say otherwise; a pretrained entry with something taken away; guesses; and classical
+features with those of our networks added, with the classical features alone."""
 
 KINDS = ("ridge", "logistic", "head", "finetuned")
 """What is made of the same pretrained weights. An entry is named by its weights, a dash, and one of these."""
+
+ADDED, CENTRED = "added", "centred"
+"""The same, for features of pretrained weights that are added to classical ones, and for such that are centred."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,8 @@ class Budget:
     n_looks : int
         Most candidates (settings, or checkpoints of a network) that are scored on validation data.
     max_windows : int | None
-        Most windows of a task: of more, every k-th of each recording is used. None: all.
+        Most windows of a task: of more, every k-th of each recording is used. None: all. Where each subject has a
+        model, so many for each, and of shorter windows than 4 s as many as last as long together.
     n_windows : int
         Training windows that a small network sees, all passes together.
     n_medium_windows : int
@@ -122,6 +127,8 @@ class TaskFacts(NamedTuple):
         Samples of a window.
     sfreq : float
         Sampling rate in Hz.
+    is_event_related : bool
+        Whether windows hold the response to a stimulus, at the same time in each.
     """
 
     name: str
@@ -129,6 +136,7 @@ class TaskFacts(NamedTuple):
     ch_names: tuple[str, ...]
     n_times: int
     sfreq: float
+    is_event_related: bool = False
 
 
 def suits_all(facts: TaskFacts) -> str:
@@ -172,6 +180,14 @@ class Entry:
         Whether it is cheap and linear, so that it also asks whose windows they are.
     is_heavy : bool
         Whether it trains more than two million parameters that did not come trained.
+    is_centred : bool
+        Whether it centres every subject by the windows that it is asked about, without labels: it is transductive, and
+        is compared with its like alone.
+    adds_to : str | None
+        Name of the entry that has the same without our networks' features; for those that add them.
+    stand_ins : mapping of str to Entry
+        Data set → the entry that runs in its place on the tasks of that data set, with weights that saw nothing of it.
+        Empty: it runs itself, on all tasks.
     """
 
     name: str
@@ -187,9 +203,16 @@ class Entry:
     parameters: Mapping[str, object] = field(default_factory=dict, repr=False)
     is_probe: bool = False
     is_heavy: bool = False
+    is_centred: bool = False
+    adds_to: str | None = None
+    stand_ins: Mapping[str, "Entry"] = field(default_factory=dict, repr=False)
 
     def __post_init__(self):
         check_option("role", self.role, ROLES)
+
+    def on(self, dataset: str) -> "Entry":
+        """The entry that runs on the tasks of a data set: itself, or the one that stands in for it."""
+        return self.stand_ins[dataset] if self.stand_ins else self
 
 
 def spread(values: Sequence, n_most: int) -> list:

@@ -26,10 +26,57 @@ _STARTER_SAW = {
     ),
     "ssvep_exo": frozenset(f"S{number:02d}" for number in range(1, 7)),
 }  # those too that only validated, or whose segments were all rejected
+_WITH_MUSE_SAW = _STARTER_SAW | {
+    "muse": frozenset(
+        f"NTX{number:04d}"
+        for number in (
+            *(
+                1,
+                2,
+                3,
+                4,
+                5,
+                10,
+                11,
+                102,
+                103,
+                104,
+                105,
+                106,
+                108,
+                109,
+                111,
+                112,
+                202,
+                203,
+                204,
+                205,
+                207,
+                209,
+                210,
+                211,
+            ),
+            *(301, 302, 303, 304, 305, 306, 307, 308, 309, 1101, 1102, 1103, 1105, 1106, 1107, 1108, 1109, 1110, 1201),
+            *(1203, 1205, 1206, 1209, 1210, 1211, 1215, 1302, 1308, 1313),
+        )
+    )
+}
+
+
+def _without(dataset: str) -> dict[str, frozenset[str]]:
+    """What weights saw that left a data set out."""
+    return {name: subjects for name, subjects in _WITH_MUSE_SAW.items() if name != dataset}
+
+
 _SEEN_BY_CORPUS = {
     "fe49a211c1ba86ddac4a21e7189143f9": _STARTER_SAW,
     # Of the ablation of layouts in docs/benchmark.
     "f5b4541922dd7897e63376b3538aabe4": {"eegmat": _STARTER_SAW["eegmat"]},
+    "51820f77b6a88547b56d9068af59a1d9": _WITH_MUSE_SAW,
+    "c0c674be93b5c36e8fa769b3a9294f5e": _without("eegmat"),
+    "17f2994485927b7fd16b5ff1ca328365": _without("guinea_bissau"),
+    "07c933c43af5d2d626ab59b2ae27e121": _without("muse"),
+    "bf32982508a7f5baad680174b88f0022": _without("ssvep_exo"),
 }
 _SEEN_BY_TOKENIZER = {"f1f1467d9dd90065707c7630e65c6f5caeada25b108a81ddcca6294d61e4ce51": _STARTER_SAW}
 
@@ -54,10 +101,11 @@ def check_split(data: TaskData, split: Split) -> None:
     Raises
     ------
     ValueError
-        If a label is not among the classes, a part is empty, a window or what the split keeps whole (subject, session)
-        is in two parts, a class is missing from training, windows of different parts overlap or are closer than the
-        split's gap, or if a window occurs in two parts, exactly or with another gain, sign or offset of its channels.
-        The message names the culprits. Repeated windows that were also shifted in time or filtered are not found.
+        If a label is not among the classes, a part is empty, a window or what the split keeps whole (subject, session;
+        of runs those that are tested) is in two parts, a class is missing from training, windows of different parts
+        overlap or are closer than the split's gap, or if a window occurs in two parts, exactly or with another gain,
+        sign or offset of its channels. The message names the culprits. Repeated windows that were also shifted in time
+        or filtered are not found.
     """
     check_labels(data, split)
     twins = _twins(data.X)
@@ -113,9 +161,52 @@ def overlap(task: TaskLike, header_training: Mapping | None) -> tuple[str, ...]:
     return tuple(sorted(seen & set(task.subjects)))
 
 
+def held_by(digest: str | None) -> frozenset[str] | None:
+    """Name the data sets of a corpus, or of what a tokenizer was trained on, that is in the registry.
+
+    Parameters
+    ----------
+    digest : str | None
+        Of the corpus, or of the tokenizer's weights.
+
+    Returns
+    -------
+    datasets : frozenset of str | None
+        None if the registry does not know it.
+    """
+    found = (_SEEN_BY_CORPUS | _SEEN_BY_TOKENIZER).get(digest)
+    return None if found is None else frozenset(found)
+
+
+def parts_of(training: Mapping) -> list[Mapping]:
+    """What a checkpoint's header says of the training of each of its parts."""
+    return list(training.get("experts", [training]))
+
+
+def digests_of(training: Mapping) -> list[str | None]:
+    """Digests of all corpora, and of all tokenizers, that a checkpoint's parts were trained with.
+
+    Parameters
+    ----------
+    training : mapping
+        As in `overlap`.
+
+    Returns
+    -------
+    digests : list of str or None
+        None for each that the header does not state.
+    """
+    found = []
+    for part in parts_of(training):
+        found.append((part.get("data") or {}).get("corpus"))
+        if "tokenizer" in part:
+            found.append((part["tokenizer"] or {}).get("sha256"))
+    return list(dict.fromkeys(found))
+
+
 def _registries(training: Mapping) -> Iterable[Mapping[str, frozenset[str]] | None]:
     """What each of a checkpoint's parts saw; None where it is not known."""
-    for part in training.get("experts", [training]):
+    for part in parts_of(training):
         yield _SEEN_BY_CORPUS.get((part.get("data") or {}).get("corpus"))
         if "tokenizer" in part:
             yield _SEEN_BY_TOKENIZER.get((part["tokenizer"] or {}).get("sha256"))
@@ -165,10 +256,14 @@ def _check_whole(data: TaskData, split: Split, fold: FoldIndices) -> None:
             "recordings": data.recordings,
         },
         "block": {},
+        "run": {"runs": data.recordings},
     }
+    parts = list(fold.parts())
+    if split.by == "run":
+        parts = [("training or validation", np.concatenate([fold.training, fold.validation])), ("test", fold.test)]
     for what, names in kept[split.by].items():
         parts_of = defaultdict(list)
-        for part, places in fold.parts():
+        for part, places in parts:
             for name in sorted(set(names[places].tolist())):
                 parts_of[name].append(part)
         shared = [f"{name} ({' and '.join(parts)})" for name, parts in parts_of.items() if len(parts) > 1]

@@ -17,6 +17,7 @@ from mne_specmoe.benchmark.tasks import Task
 
 _SHARES = (0.5, 0.7)  # of a subject's windows, in order of time: training ends, validation ends
 _FEWEST = 4  # windows of a subject, so that each part has one
+_COUNTED_SECONDS = 4.0  # of a window of the budget, where each subject has a model
 _PER_DATASET = 60  # windows of each data set, where data sets are to be told apart
 
 
@@ -61,7 +62,8 @@ class LoadedTask:
     def facts(self) -> TaskFacts:
         """What estimators may know beforehand."""
         data = self.data
-        return TaskFacts(self.name, data.classes, data.ch_names, data.n_times, data.sfreq)
+        is_event_related = bool(self.about.get("is_event_related"))
+        return TaskFacts(self.name, data.classes, data.ch_names, data.n_times, data.sfreq, is_event_related)
 
     def folds(self) -> tuple[Fold, ...]:
         """Folds for one run of one estimator, all shut."""
@@ -118,16 +120,43 @@ def load(task: Task | Recipe, root: Path, max_windows: int | None) -> LoadedTask
         "metric": task.metric,
         "per_subject": task.per_subject,
     } | protocol
-    if max_windows is not None and len(data) > max_windows:
-        step = -(-len(data) // max_windows)
-        about["confounds"].append(f"one in {step} windows of each recording was used; there are {len(data)}")
-        data = data.take(thinned(data, step)).read_only()
+    if getattr(task, "is_event_related", False):
+        about["is_event_related"] = True
+    data = _within_budget(data, task.split(data).by, max_windows, about["confounds"])
     split = task.split(data)
     if not about["known_leaks"]:
         check_split(data, split)
     return LoadedTask(
         task.name, "task", about, data, split, task.subjects or tuple(sorted(set(data.subjects.tolist())))
     )
+
+
+def _within_budget(data: TaskData, split_by: str, max_windows: int | None, confounds: list[str]) -> TaskData:
+    """Every k-th window of each recording if there are too many, which becomes a confound."""
+    if max_windows is None:
+        return data
+    if split_by == "run":
+        return _within_budget_each(data, max_windows, confounds)
+    if len(data) <= max_windows:
+        return data
+    step = -(-len(data) // max_windows)
+    confounds.append(f"one in {step} windows of each recording was used; there are {len(data)}")
+    return data.take(thinned(data, step)).read_only()
+
+
+def _within_budget_each(data: TaskData, max_windows: int, confounds: list[str]) -> TaskData:
+    """The same where each subject has a model: the limit is that of a subject, counted in seconds."""
+    limit = round(max_windows * max(1.0, _COUNTED_SECONDS * data.sfreq / data.n_times))
+    places, steps = [], {}
+    for subject in sorted(set(data.subjects.tolist())):
+        own = np.flatnonzero(data.subjects == subject)
+        steps[subject] = -(-len(own) // limit)
+        places.append(own[thinned(data.take(own), steps[subject])])
+    thinner = ", ".join(f"{subject} one in {step}" for subject, step in steps.items() if step > 1)
+    if not thinner:
+        return data
+    confounds.append(f"of some subjects not all windows of each recording were used: {thinner}")
+    return data.take(np.sort(np.concatenate(places))).read_only()
 
 
 def thinned(data: TaskData, step: int) -> np.ndarray:
@@ -169,7 +198,8 @@ def dataset_identity(tasks: Sequence[LoadedTask]) -> LoadedTask | None:
     Parameters
     ----------
     tasks : sequence of LoadedTask
-        Those that run; of several on one data set, the first is taken.
+        Those that run; of several on one data set, the first is taken. Event-related ones are left out, since all
+        windows would have to be as short as theirs.
 
     Returns
     -------
@@ -178,7 +208,8 @@ def dataset_identity(tasks: Sequence[LoadedTask]) -> LoadedTask | None:
     """
     by_dataset: dict[str, LoadedTask] = {}
     for task in tasks:
-        by_dataset.setdefault(task.dataset, task)
+        if not task.facts.is_event_related:
+            by_dataset.setdefault(task.dataset, task)
     if len(by_dataset) < 2:
         return None
     names = tuple(sorted(by_dataset))

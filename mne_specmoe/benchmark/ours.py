@@ -1,15 +1,20 @@
 """Our pretrained networks in the benchmark, with the controls that tell what pretraining had to do with it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from mne_specmoe.assembly import describe
+from mne_specmoe.benchmark.centring import centred_features
+from mne_specmoe.benchmark.classical import CLASSICAL_FEATURES, classical_features, classical_sizes
 from mne_specmoe.benchmark.entries import (
+    ADDED,
+    CENTRED,
     KINDS,
     Entry,
     Selected,
@@ -22,8 +27,17 @@ from mne_specmoe.benchmark.entries import (
 )
 from mne_specmoe.benchmark.features import Weights, embed, flattened, sites
 from mne_specmoe.benchmark.frozen import BrainRVQHead, BrainRVQNumber, DrawChannels, SpecMoEHead, SpecMoENumber
-from mne_specmoe.benchmark.linear import LOGISTIC_STRENGTHS, RIDGE_STRENGTHS, logistic, ridge, ridge_classifier
+from mne_specmoe.benchmark.linear import (
+    BLOCK_STRENGTHS,
+    LOGISTIC_STRENGTHS,
+    RIDGE_STRENGTHS,
+    logistic,
+    logistic_of_blocks,
+    ridge,
+    ridge_classifier,
+)
 from mne_specmoe.benchmark.scoring import Prediction
+from mne_specmoe.benchmark.stated import weights_of
 from mne_specmoe.benchmark.task_data import TaskData
 
 _LR = 1e-3
@@ -57,12 +71,15 @@ class Probe:
         Takes the arrays of `embed`, returns features.
     options : tuple of (str, object)
         Keyword arguments of `pick`.
+    centred : bool
+        Whether features are centred per subject, by all windows that are asked about: transductive.
     """
 
     weights: Weights
     model: str
     pick: Pick
     options: tuple[tuple[str, object], ...] = ()
+    centred: bool = field(default=False, repr=False)  # older runs have no such word in their hashes
 
     def __call__(self, training: TaskData, validation: TaskData, setting: Setting) -> Selected:
         if self.model == "logistic":
@@ -72,8 +89,47 @@ class Probe:
         candidates = [({name: each}, partial(make, each)) for each in spread(strengths, setting.budget.n_looks)]
 
         def features(data: TaskData) -> np.ndarray:
-            return self.pick(embed(data, self.weights, setting), **dict(self.options))
+            found = self.pick(embed(data, self.weights, setting), **dict(self.options))
+            return centred_features(found, data.subjects) if self.centred else found
 
+        return fit_best(candidates, training, validation, setting, features=features)
+
+
+@dataclass(frozen=True)
+class Added:
+    """Classical features with those of a frozen network added, and a logistic regression.
+
+    Validation chooses among the strengths that it chooses among without the network, and how much the network's
+    features count; they may not count at all.
+
+    Attributes
+    ----------
+    weights : Weights
+        The network.
+    pick : callable
+        Takes the arrays of `embed`, returns features.
+    weights_of_added : tuple of float
+        How much the network's features may count, where each kind of classical ones counts 1; of equals the first is
+        kept.
+    """
+
+    weights: Weights
+    pick: Pick
+    weights_of_added: tuple[float, ...] = (0.0, 0.3, 1.0, 3.0)
+
+    def __call__(self, training: TaskData, validation: TaskData, setting: Setting) -> Selected:
+        classical = classical_features(training)
+
+        def features(data: TaskData) -> np.ndarray:
+            return np.concatenate([classical(data), self.pick(embed(data, self.weights, setting))], 1)
+
+        *sizes, n_all = *classical_sizes(len(training.ch_names)), features(training.take(np.arange(1))).shape[1]
+        sizes = (*sizes, n_all - sum(sizes))
+        candidates = [
+            ({"weight": weight, "C": C}, partial(logistic_of_blocks, C, sizes, (1.0, 1.0, weight)))
+            for weight, C in product(self.weights_of_added, BLOCK_STRENGTHS)
+        ]
+        candidates = spread(candidates, setting.budget.n_looks)
         return fit_best(candidates, training, validation, setting, features=features)
 
 
@@ -205,7 +261,9 @@ def entries_of(path: str | Path, name: str, title: str) -> list[Entry]:
     -------
     entries : list of Entry
         Probes (ridge, logistic), the estimator with a frozen network and the fine-tuned one; of each the same with
-        random weights and with permuted labels, of the logistic probe also that on flattened spectra; and variants.
+        random weights and with permuted labels, of the logistic probe also that on flattened spectra; what it adds to
+        classical features, with trained and with random weights; the logistic probe on features that are centred per
+        subject, with controls; and variants.
     """
     weights = Weights.of(path)
     training = describe(path).get("training", {})
@@ -224,21 +282,48 @@ def entries_of(path: str | Path, name: str, title: str) -> list[Entry]:
         probe = {"is_probe": kind == "logistic"}
         main = Entry(f"{name}-{kind}", text, "pretrained", fit, stochastic, unsuited, **common, **probe)
         entries.append(main)
-        control = {"role": "control", "stochastic": True, "control_of": main.name}
-        drawn = replace(fit, weights=replace(weights, is_random=True))
-        entries += [
-            replace(
-                main, name=f"{main.name}@random", title=f"{text}, random weights", fit=drawn, control="random",
-                training=None, weights_hash=None, **control,
-            ),
-            replace(
-                main, name=f"{main.name}@permuted", title=f"{text}, permuted labels", fit=Permuted(fit),
-                control="permuted", is_probe=False, **control,
-            ),
-        ]  # fmt: skip
+        entries += _controls(main, fit)
     logistic = next(entry for entry in entries if entry.name == f"{name}-logistic")
     entries.append(_variant(logistic, "flattened", "flattened spectrum", Flattened(logistic.fit), "flattened"))
+    entries += [*_added(logistic, title), *_centred(logistic)]
     return entries + (_variants(weights, logistic, entries[6]) if weights.family == "specmoe" else [])
+
+
+def _added(logistic: Entry, title: str) -> list[Entry]:
+    """What the features of a logistic probe add to classical ones, with trained and with random weights."""
+    fit = Added(logistic.fit.weights, logistic.fit.pick)
+    entry = replace(
+        logistic, name=f"{weights_of(logistic.name)}-{ADDED}", title=f"{title}, frozen, added to classical features",
+        role="combined", fit=fit, adds_to=CLASSICAL_FEATURES.name, is_probe=False,
+    )  # fmt: skip
+    return [entry, _random(entry, replace(fit, weights=replace(fit.weights, is_random=True)))]
+
+
+def _centred(logistic: Entry) -> list[Entry]:
+    """A logistic probe on features that are centred per subject, and its controls."""
+    fit = replace(logistic.fit, centred=True)
+    entry = replace(
+        logistic, name=f"{weights_of(logistic.name)}-{CENTRED}", title=f"{logistic.title}, centred per subject",
+        fit=fit, is_centred=True, is_probe=False,
+    )  # fmt: skip
+    return [entry, *_controls(entry, fit)]
+
+
+def _controls(entry: Entry, fit: Probe | Head) -> list[Entry]:
+    """The controls that the fourth gate asks for: random weights, and permuted labels."""
+    permuted_labels = replace(
+        entry, name=f"{entry.name}@permuted", title=f"{entry.title}, permuted labels", fit=Permuted(fit),
+        control="permuted", is_probe=False, role="control", stochastic=True, control_of=entry.name,
+    )  # fmt: skip
+    return [_random(entry, replace(fit, weights=replace(fit.weights, is_random=True))), permuted_labels]
+
+
+def _random(entry: Entry, fit: Callable) -> Entry:
+    """The control of an entry that has random weights."""
+    return replace(
+        entry, name=f"{entry.name}@random", title=f"{entry.title}, random weights", fit=fit, role="control",
+        control="random", control_of=entry.name, stochastic=True, training=None, weights_hash=None,
+    )  # fmt: skip
 
 
 def _variants(weights: Weights, logistic: Entry, head: Entry) -> list[Entry]:

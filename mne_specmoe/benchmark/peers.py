@@ -10,7 +10,7 @@ import mne
 import torch
 from torch import Tensor, nn
 
-from mne_specmoe.benchmark.classical import CLASSICAL
+from mne_specmoe.benchmark.classical import CENTRED, CLASSICAL, CLASSICAL_FEATURES
 from mne_specmoe.benchmark.conventions import (
     BENDR_SITES,
     BIOT_DERIVATIONS,
@@ -403,7 +403,15 @@ def _with_published(entry: Entry, cache_dir: str | os.PathLike | None) -> Entry:
     )
 
 
-PEERS: tuple[Entry, ...] = (*CLASSICAL, *SPECIALISTS, *_SMALL, *_FOUNDATION, *map(_frozen, _FOUNDATION))
+PEERS: tuple[Entry, ...] = (
+    *CLASSICAL,
+    *SPECIALISTS,
+    *CENTRED,
+    CLASSICAL_FEATURES,
+    *_SMALL,
+    *_FOUNDATION,
+    *map(_frozen, _FOUNDATION),
+)
 """In the order of tables. No network has weights from other recordings; see `peers`."""
 
 

@@ -10,9 +10,12 @@ Plan = Mapping[str, object]
 - ``tasks``: name → ``title``, ``dataset``, ``citation``, ``licence``, ``confounds``, ``known_leaks``, ``classes``,
   ``metric``, ``chance``, ``per_subject``, ``n_subjects``, ``n_windows``, ``n_channels``, ``window_seconds``,
   ``folds`` (names), ``kind`` ("task", or "identity" for those that ask whose windows they are, or of which data set).
+  ``is_event_related`` is there, and True, where windows hold the response to a stimulus.
 - ``estimators``: name → ``title``, ``role``, ``control_of``, ``control``, ``stochastic``, ``parameters``,
   ``weights_hash``, ``unsuited`` (task → why it is not run there), ``seen`` (task → subjects that its weights were
-  pretrained on, or ``["unknown"]``).
+  pretrained on, or ``["unknown"]``). Some have ``is_centred`` (subjects are centred without labels: transductive),
+  ``adds_to`` (name of the estimator without the features that this one adds), or ``left_out`` (data set → hash of the
+  weights that run there and saw nothing of it; None for random ones), which are missing where they say nothing.
 - ``budget``: the fields of `mne_specmoe.benchmark.entries.Budget`.
 - ``n_seeds``: of those that are stochastic.
 - ``command``: what makes the same results elsewhere; may be missing.

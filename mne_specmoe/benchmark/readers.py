@@ -18,6 +18,9 @@ from mne_specmoe.signal.canonical import SFREQ
 EEGBCI_RUNS = ("R04", "R06", "R08", "R10", "R12", "R14")
 """The runs with imagined movements."""
 
+FIST_RUNS = ("R03", "R04", "R07", "R08", "R11", "R12")
+"""The runs with movements of one fist, executed and imagined in turn."""
+
 EEGBCI_CHANNELS = tuple(
     "FC5 FC3 FC1 FCz FC2 FC4 FC6 C5 C3 C1 Cz C2 C4 C6 CP5 CP3 CP1 CPz CP2 CP4 CP6 Fp1 Fpz Fp2 AF7 AF3 AFz AF4 AF8 "
     "F7 F5 F3 F1 Fz F2 F4 F6 F8 FT7 FT8 T7 T8 T9 T10 TP7 TP8 P7 P5 P3 P1 Pz P2 P4 P6 P8 PO7 PO3 POz PO4 PO8 O1 Oz O2 Iz"
@@ -25,15 +28,16 @@ EEGBCI_CHANNELS = tuple(
 )
 """The channels of EEGMMIDB, in the order of its files."""
 
-_EEGBCI_LABELS = {  # by run and annotation: the same mark means another movement in every second run
+_EEGBCI_LABELS = {  # by run and annotation: the same mark means another movement in other runs
     (run, mark): label
-    for runs, labels in ((("R04", "R08", "R12"), (0, 1)), (("R06", "R10", "R14"), (2, 3)))
+    for runs, labels in ((FIST_RUNS, ("left_fist", "right_fist")), (("R06", "R10", "R14"), ("both_fists", "both_feet")))
     for run in runs
     for mark, label in zip(("T1", "T2"), labels, strict=True)
 }
 _STORED = ("data", "scale_uv_per_bit", "offset_uv", "sfreq", "ch_names")  # what makes the signal of an .npz
 _CHANGE_SECONDS = 4.0  # around the opening of the eyes, whose time is by protocol, not by a mark
 _SSVEP_DELAY_SECONDS = 1.0  # the cue is a sound; then four of the five seconds of the trial are left
+_BEFORE_EVENT_SECONDS = 0.1  # of a window that holds the response to a stimulus
 
 
 class Stretch(NamedTuple):
@@ -71,16 +75,19 @@ class Preparation:
         Mains in Hz.
     channels : tuple of str, or None
         Which, in this order; None is all EEG channels.
+    h_freq : float or None
+        Low-pass in Hz.
     """
 
     l_freq: float | None = 0.5
     notch: float | None = 50.0
     channels: tuple[str, ...] | None = None
+    h_freq: float | None = None
 
     def __call__(self, raw) -> np.ndarray:
         """Volts (n_channels, n_times) at 200 Hz."""
         prepared = prepare_raw(
-            raw, l_freq=self.l_freq, h_freq=None, notch=self.notch, channels=self.channels, verbose="WARNING"
+            raw, l_freq=self.l_freq, h_freq=self.h_freq, notch=self.notch, channels=self.channels, verbose="WARNING"
         )
         return prepared.get_data()
 
@@ -139,13 +146,18 @@ def read_ssvep(files: Mapping[str, Sequence[Path]], request: Request) -> TaskDat
     return _read_stored(files, request, _ssvep)
 
 
+def read_events(files: Mapping[str, Sequence[Path]], request: Request) -> TaskData:
+    """Read responses to stimuli, from 0.1 s before each; those that begin or end outside of their run are left out."""
+    return _read_stored(files, request, _events)
+
+
 def read_stages(files: Mapping[str, Sequence[Path]], request: Request) -> TaskData:
     """Read sleep stages of a mouse; the last of the file's name is the session, the rest the animal."""
     return _read_stored(files, request, _stages)
 
 
 def read_eegbci(files: Mapping[str, Sequence[Path]], request: Request) -> TaskData:
-    """Read imagined movements of EEGMMIDB: average reference, then filters, then windows from the cue on."""
+    """Read movements of EEGMMIDB, executed or imagined: average reference, then filters, then windows from the cue."""
     paths = [path for each in files.values() for path in each]
     digests = {path.stem: file_digest(path) for path in paths}
     return gather((_imagery_run(path, request) for path in paths), request, request.prepare.channels, digests)
@@ -305,6 +317,22 @@ def _ssvep(recording: StoredRecording, request: Request) -> Iterable[Stretch]:
         yield Stretch(recording.subject, str(place), name, request.prepare(raw), starts, codes[own])
 
 
+def _events(recording: StoredRecording, request: Request) -> Iterable[Stretch]:
+    arrays = recording.arrays()
+    numbers, names = zip(*(str(name).split(":", 1) for name in arrays["label_names"]), strict=True)  # as in "1:house"
+    arrays |= {"names": np.array(names), "places": np.searchsorted(np.array(numbers, int), arrays["event_label"])}
+    codes = _codes(arrays, request.classes, "places", "names")
+    first = arrays["run_bounds"][:, 0] / float(arrays["sfreq"])
+    for place, raw in enumerate(recording.parts()):
+        own = arrays["event_run"] == place
+        volts = request.prepare(raw)
+        seconds = arrays["event_onset_s"][own] - first[place] - _BEFORE_EVENT_SECONDS
+        starts = np.round(seconds * SFREQ).astype(int)
+        inside = (starts >= 0) & (starts + request.n_times <= volts.shape[1])
+        name = f"{recording.subject}-{place}"
+        yield Stretch(recording.subject, str(place), name, volts, starts[inside], codes[own][inside])
+
+
 def _stages(recording: StoredRecording, request: Request) -> Iterable[Stretch]:
     codes = _codes(recording.arrays(), request.classes, "labels", "label_names")
     animal, _, session = recording.subject.rpartition("_")
@@ -319,6 +347,7 @@ def _imagery_run(path: Path, request: Request) -> Stretch:
     raw = read_recording(find_sources(path)[0], verbose="WARNING").load_data(verbose="WARNING")
     marks = [mark for mark in raw.annotations if (run, mark["description"]) in _EEGBCI_LABELS]
     starts = np.array([round(mark["onset"] * SFREQ) for mark in marks], dtype=int)
-    labels = np.array([_EEGBCI_LABELS[run, mark["description"]] for mark in marks], dtype=int)
+    names = [_EEGBCI_LABELS[run, mark["description"]] for mark in marks]
+    labels = np.array([request.classes.index(name) for name in names], dtype=int)
     referenced = raw.set_eeg_reference("average", verbose="WARNING")
     return Stretch(subject, run, path.stem, request.prepare(referenced), starts, labels)

@@ -21,7 +21,9 @@ from mne_specmoe.benchmark.leakage import UNKNOWN
 from mne_specmoe.benchmark.plan import all_cells, cells_of
 from mne_specmoe.benchmark.records import cell_of
 from mne_specmoe.benchmark.report_figures import Point, compute_figure, rank_figure, subjects_figure
+from mne_specmoe.benchmark.report_protocols import added_section, left_out_section
 from mne_specmoe.benchmark.report_rows import (
+    Kind,
     Progress,
     Results,
     n_of,
@@ -66,6 +68,11 @@ _HOW_TO_STATE = (
     "NAME=TASK:SUBJECT,SUBJECT, where NAME is that of the weights, such as mine of mine-ridge."
 )
 _SUFFIXES = (".md", ".html")
+_PLAIN = Kind()
+_OTHER_KINDS = {
+    "All subjects, weights that saw nothing of the data set": Kind(leaves_out=True),
+    "All subjects, each centred without labels (transductive)": Kind(is_centred=True),
+}
 _MOST_MISSING = 200  # rows of a table
 
 
@@ -138,6 +145,8 @@ def make_report(results: Results) -> Document:
         *_what_was_run(book, [*tasks, *identities]),
         *_summary(book),
         *[part for numbers in tasks for part in task_section(book, numbers)],
+        *left_out_section(book),
+        *added_section(book),
         *gates_section(book),
         *controls_section(book, identities),
         *_figures(book),
@@ -254,6 +263,9 @@ def _summary(book: Book) -> list[Part]:
     rows_unseen = [_summary_row(book, numbers, numbers.unseen) for numbers in book.tasks if numbers.unseen]
     columns = ("task", "strongest classical method", "best pretrained weights", "difference [95 % CI]", "four gates")
     groups = [("All subjects", rows)] + [("Subjects that no weights saw", rows_unseen)] * bool(rows_unseen)
+    for title, kind in _OTHER_KINDS.items():
+        found = [numbers for numbers in book.tasks if any(row.kind == kind for row in numbers.rows.values())]
+        groups += [(title, [_summary_row(book, each, each.everyone, kind) for each in found])] * bool(found)
     caption = (
         "The strongest classical method and the best pretrained weights of each task, with their mean scores over "
         "subjects. Gates: ✓ passed, ✗ failed, – not evaluated."
@@ -264,14 +276,16 @@ def _summary(book: Book) -> list[Part]:
     return [*parts, Paragraph(verdict_sentence(book.results, book.tasks), "result")]
 
 
-def _summary_row(book: Book, numbers: TaskNumbers, comparison: Comparison) -> list[str]:
-    """One task."""
-    title, best, strongest = book.titles[numbers.name], comparison.best_pretrained, comparison.strongest
-    classical = "not known: one lacks scores" if numbers.of_role("classical") else "none was planned"
+def _summary_row(book: Book, numbers: TaskNumbers, comparison: Comparison, kind: Kind = _PLAIN) -> list[str]:
+    """One task, by the estimators of one kind."""
+    title, best, strongest = book.titles[numbers.name], comparison.best_of(kind), comparison.strongest_of(kind)
+    of_kind = [row for row in numbers.of_role("classical") if row.kind.is_centred == kind.is_centred]
+    classical = "not known: one lacks scores" if of_kind else "none was planned"
     if strongest is not None:
         classical = f"{book.label(numbers, strongest, comparison)}: {comparison.means[strongest]:.3f}"
     if best is None:
-        planned = "none has all scores" if numbers.of_role("pretrained") else "none was planned"
+        asked = any(row.kind == kind for row in numbers.of_role("pretrained"))
+        planned = "none has all scores" if asked else "none was planned"
         return [title, classical, planned, DASH, DASH]
     score = f"{book.label(numbers, best, comparison)}: {comparison.means[best]:.3f}"
     signs = [f"{i} {verdict_sign(verdict)}" for i, verdict in enumerate(comparison.gates[best], start=1)]

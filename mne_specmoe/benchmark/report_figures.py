@@ -24,6 +24,7 @@ _LOOKS = {
     "classical": ("#D55E00", "^"),
     "control": ("#7F7F7F", "D"),
     "chance": ("#000000", "x"),
+    "combined": ("#CC79A7", "v"),
 }
 _STYLE = {
     "font.size": 9,

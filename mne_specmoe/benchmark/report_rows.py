@@ -120,6 +120,21 @@ class Overlap(NamedTuple):
         return None if self.is_unknown else False
 
 
+class Kind(NamedTuple):
+    """With which others of its role an estimator is compared.
+
+    Attributes
+    ----------
+    is_centred : bool
+        Whether it centres every subject by the windows that are asked about, without labels.
+    leaves_out : bool
+        Whether its weights, others on each data set, saw nothing of it.
+    """
+
+    is_centred: bool = False
+    leaves_out: bool = False
+
+
 @dataclass(frozen=True)
 class Row:
     """One estimator on one task.
@@ -145,6 +160,8 @@ class Row:
         Mean per cell, and largest.
     n_parameters : tuple of int | None
         Fewest and most.
+    kind : Kind
+        With which others it is compared.
     """
 
     name: str
@@ -159,6 +176,7 @@ class Row:
     seconds: float | None
     peak_memory_mib: float | None
     n_parameters: tuple[int, int] | None
+    kind: Kind = Kind()
 
     def main(self, metric: str) -> Spread | None:
         """The score that the row is sorted by: folds pooled, where that is needed."""
@@ -263,7 +281,14 @@ def row_of(results: Results, task: str, name: str, lacks_a_class: bool) -> Row:
         float(np.mean([record["seconds"] for record in done])) if done else None,
         max(memory) if memory else None,
         (min(sizes), max(sizes)) if sizes else None,
+        kind_of(plan, name),
     )
+
+
+def kind_of(plan: Plan, name: str) -> Kind:
+    """With which others an estimator is compared; plans of older files say nothing of it."""
+    entry = plan["estimators"][name]
+    return Kind(bool(entry.get("is_centred")), "left_out" in entry)
 
 
 def folds_that_lack_a_class(results: Results, task: str) -> set[int]:

@@ -1,14 +1,23 @@
 """How the estimators of a task compare, from what a results file says of each."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 
 from mne_specmoe.benchmark.entries import ROLES
 from mne_specmoe.benchmark.intervals import Interval, bootstrap
 from mne_specmoe.benchmark.plan import Plan, cells_of, controls_of
-from mne_specmoe.benchmark.report_rows import SMALLER_IS_BETTER, Results, Row, folds_that_lack_a_class, in_order, row_of
+from mne_specmoe.benchmark.report_rows import (
+    SMALLER_IS_BETTER,
+    Kind,
+    Results,
+    Row,
+    folds_that_lack_a_class,
+    in_order,
+    row_of,
+)
 from mne_specmoe.benchmark.statistics import (
     Difference,
     Gates,
@@ -33,11 +42,17 @@ class Comparison:
     means : dict of str to float | None
         Estimator → mean score over subjects; None if it may not be compared.
     strongest : str | None
-        The classical estimator with the highest mean; None where one lacks scores, since that might be it.
+        The classical estimator with the highest mean, of those that do not centre subjects; None where one lacks
+        scores, since that might be it.
     differences : dict of str to Difference or str
-        Estimator → difference to that one, corrected for the estimators of its role, or why there is none.
+        Estimator → difference to that one, or for those that centre subjects to the strongest that does, corrected for
+        the estimators of its role and kind; or why there is none.
     gates : dict of str to Gates
         Pretrained estimator → four gates.
+    strongest_centred : str | None
+        The same as `strongest`, of those that centre subjects.
+    kinds : dict of str to Kind
+        Estimator → with which others it is compared.
     """
 
     subjects: frozenset[str]
@@ -45,12 +60,23 @@ class Comparison:
     strongest: str | None
     differences: Mapping[str, Difference | str]
     gates: Mapping[str, Gates]
+    strongest_centred: str | None = None
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
 
     @property
     def best_pretrained(self) -> str | None:
-        """The pretrained estimator with the highest mean."""
-        found = [name for name in self.gates if self.means[name] is not None]
+        """The pretrained estimator with the highest mean, of those that neither centre subjects nor leave data out."""
+        return self.best_of(Kind())
+
+    def best_of(self, kind: Kind) -> str | None:
+        """The pretrained estimator of one kind with the highest mean."""
+        names = [name for name in self.gates if self.kinds.get(name, Kind()) == kind]
+        found = [name for name in names if self.means[name] is not None]
         return max(found, key=self.means.get) if found else None
+
+    def strongest_of(self, kind: Kind) -> str | None:
+        """The classical estimator that those of a kind are compared with."""
+        return self.strongest_centred if kind.is_centred else self.strongest
 
     @property
     def helped(self) -> list[str]:
@@ -136,6 +162,9 @@ def task_numbers(results: Results, task: str) -> TaskNumbers:
 def compare(plan: Plan, rows: Mapping[str, Row], subjects: frozenset[str]) -> Comparison:
     """Compare all estimators of a task with the strongest classical one, on some subjects.
 
+    Those that centre subjects are compared with classical ones that do, and those that do not with those that do not.
+    p-values are corrected for the estimators of one role and kind.
+
     Parameters
     ----------
     plan : Plan
@@ -151,12 +180,9 @@ def compare(plan: Plan, rows: Mapping[str, Row], subjects: frozenset[str]) -> Co
     """
     scores = {name: _restricted(row.means, subjects) for name, row in rows.items()}
     means = {name: float(np.mean(list(part.values()))) if part else None for name, part in scores.items()}
-    classical = {name: scores[name] for name, row in rows.items() if row.role == "classical"}
-    known = classical and all(means[name] is not None for name in classical)
-    strongest = max(classical, key=means.get) if known else None
-    rivals = {rows[name].title: part for name, part in classical.items()}
     gates, differences = {}, {}
-    for role in ROLES:
+    strongest = {centred: _strongest(rows, means, centred) for centred in (False, True)}
+    for role, kind in product(ROLES, sorted({row.kind for row in rows.values()})):
         asked = {
             name: Rows(
                 scores[name],
@@ -165,13 +191,31 @@ def compare(plan: Plan, rows: Mapping[str, Row], subjects: frozenset[str]) -> Co
                 row.overlap.among(subjects),
             )
             for name, row in rows.items()
-            if row.role == role and name != strongest
+            if row.role == role and row.kind == kind and name != strongest[kind.is_centred]
         }
+        rivals = {rows[name].title: scores[name] for name in _classical(rows, kind.is_centred)}
         found = four_gates(asked, rivals)
         differences |= {name: _difference(rows[name], each, subjects) for name, each in found.items()}
         if role == "pretrained":
-            gates = found
-    return Comparison(subjects, means, strongest, differences, gates)
+            gates |= found
+    kinds = {name: row.kind for name, row in rows.items()}
+    return Comparison(subjects, means, strongest[False], differences, gates, strongest[True], kinds)
+
+
+def _classical(rows: Mapping[str, Row], is_centred: bool) -> list[str]:
+    """The classical estimators that centre subjects, or those that do not."""
+    return [name for name, row in rows.items() if row.role == "classical" and row.kind.is_centred == is_centred]
+
+
+def _strongest(
+    rows: Mapping[str, Row],
+    means: Mapping[str, float | None],
+    is_centred: bool,
+) -> str | None:
+    """The one of these with the highest mean; None if there is none, or if one lacks scores."""
+    classical = _classical(rows, is_centred)
+    known = classical and all(means[name] is not None for name in classical)
+    return max(classical, key=means.get) if known else None
 
 
 def over_chance(row: Row, facts: Mapping[str, object]) -> float | None:
@@ -220,7 +264,7 @@ def rank(results: Results, numbers: Sequence[TaskNumbers]) -> Ranking | str:
     """Rank the estimators that have all scores of all tasks.
 
     Controls with permuted labels or a flattened spectrum are left out: they are no alternatives, and each estimator
-    more makes it harder to tell the others apart.
+    more makes it harder to tell the others apart. Those that centre subjects are, since they see more.
 
     Parameters
     ----------
@@ -241,7 +285,8 @@ def rank(results: Results, numbers: Sequence[TaskNumbers]) -> Ranking | str:
     scores = {}
     for name, entry in results.plan["estimators"].items():
         found = {each.name: _comparable_score(each, name) for each in numbers}
-        if entry["control"] in (None, "random") and None not in found.values():
+        is_alternative = entry["control"] in (None, "random") and not entry.get("is_centred")
+        if is_alternative and None not in found.values():
             scores[name] = found
     if len(scores) < 2:
         return "Fewer than two estimators have all scores of all tasks"

@@ -4,6 +4,7 @@ from mne_specmoe.benchmark.document import Bullets, Heading, Paragraph, Part, Ta
 from mne_specmoe.benchmark.report_rows import Row, metrics_of, n_of
 from mne_specmoe.benchmark.report_tables import Comparison, TaskNumbers, over_chance
 from mne_specmoe.benchmark.report_words import (
+    CENTRED,
     DASH,
     MAYBE_SEEN,
     SEEN,
@@ -108,8 +109,8 @@ def main_score(row: Row, numbers: TaskNumbers) -> str:
 
 def _compared(row: Row, comparison: Comparison) -> list[str]:
     """Difference and p-value, or why there is none."""
-    if row.name == comparison.strongest:
-        return ["strongest classical", DASH]
+    if row.name == comparison.strongest_of(row.kind):
+        return [f"strongest classical{' that centres' * row.kind.is_centred}", DASH]
     difference = comparison.differences[row.name]
     return [
         difference_text(difference),
@@ -185,6 +186,12 @@ def _unseen_table(book: Book, numbers: TaskNumbers) -> list[Part]:
 def _notes(book: Book, numbers: TaskNumbers) -> list[str]:
     """Below the table of scores: what the marks mean here."""
     notes = ["Rows without a difference say why; p-values are corrected for the estimators of the same group."]
+    if any(row.kind.is_centred for row in numbers.rows.values()):
+        notes.append(
+            f"{CENTRED} Transductive: every subject is centred by all windows that are asked about, without labels, "
+            "which flatters where each person has as many windows of each class. Compared with the strongest classical "
+            "method that does so too, and corrected apart from the others."
+        )
     for row in numbers.rows.values():
         seen = row.overlap.subjects & numbers.subjects
         if seen:

@@ -13,6 +13,8 @@ from mne_specmoe.benchmark.statistics import Difference, Verdict
 SEEN, MAYBE_SEEN, SEEN_OTHERS = "⚠", "⚠?", "(⚠)"
 """Behind the title of an estimator whose weights were pretrained on scored subjects, on nobody knows whom, and, where
 only unseen subjects are scored, on other subjects of the task."""
+CENTRED = "†"
+"""Behind the title of an estimator that centres subjects by the windows that it is asked about."""
 DASH = "–"
 GAP = "\N{NO-BREAK SPACE}"
 _METRICS = {
@@ -31,6 +33,7 @@ ROLE_NAMES = {
     "classical": "Classical methods",
     "control": "Controls",
     "chance": "Guesses",
+    "combined": "Classical features, alone and with others added",
 }
 CONTROL_NAMES = {"random": "random weights", "permuted": "permuted labels", "flattened": "flattened spectrum"}
 GATE_NAMES = {
@@ -42,6 +45,7 @@ GATE_NAMES = {
 _MEANINGS = {
     r"(?<!\()⚠(?!\?)": f"{SEEN} The weights were pretrained on subjects that are scored here.",
     r"\(⚠\)": f"{SEEN_OTHERS} The weights were pretrained on other subjects of the task, who are left out here.",
+    CENTRED: f"{CENTRED} Transductive: every subject is centred by all windows that are asked about, without labels.",
     r"⚠\?": f"{MAYBE_SEEN} It is not known what the weights were pretrained on.",
 }
 _Groups = Sequence[tuple[str, Sequence[Sequence[str]]]]
@@ -57,12 +61,13 @@ class Book:
     titles: dict[str, str] = field(repr=False)  # of tasks
 
     def label(self, numbers: TaskNumbers, name: str, comparison: Comparison | None = None) -> str:
-        """Title of an estimator, with the mark of overlap between its weights and the scored subjects."""
+        """Title of an estimator, with the marks of centring and of overlap between its weights and scored subjects."""
         overlap = numbers.rows[name].overlap
         subjects = numbers.everyone.subjects if comparison is None else comparison.subjects
         is_seen = overlap.among(subjects or overlap.subjects)
         mark = {True: SEEN, None: MAYBE_SEEN, False: SEEN_OTHERS if overlap.subjects else ""}[is_seen]
-        return f"{self.estimators[name]}{GAP}{mark}" if mark else self.estimators[name]
+        marks = [CENTRED] * numbers.rows[name].kind.is_centred + [mark] * bool(mark)
+        return GAP.join([self.estimators[name], *marks])
 
 
 def by_roles(numbers: TaskNumbers, cells: Callable[[Row], list[str]]) -> list[tuple[str, list[list[str]]]]:

@@ -265,7 +265,8 @@ def _work(
     parameters = {name: plan["estimators"][name]["parameter_hash"] for name in by_name}
     work = []
     for cell in all_cells(plan):
-        entry, task = by_name[cell.estimator], tasks[cell.task]
+        task = tasks[cell.task]
+        entry = by_name[cell.estimator].on(task.dataset)
         seen = plan["estimators"][cell.estimator]["seen"].get(cell.task, [])
         tested = set(task.data.subjects[task.split.folds[cell.fold].test].tolist())
         known = UNKNOWN not in seen
@@ -286,7 +287,7 @@ def _about(entry: Entry, loaded: Sequence[LoadedTask], budget: Budget) -> dict[s
     unsuited = {task.name: why for task in loaded if (why := _why_not(entry, task, budget))}
     seen = {}
     for task in loaded:
-        if entry.weights_hash is not None and (found := _seen(entry, task)):
+        if entry.weights_hash is not None and task.name not in unsuited and (found := _seen(entry, task)):
             seen[task.name] = list(found)
     fit = re.sub(r" at 0x[0-9a-f]+", "", repr(entry.fit))
     return {
@@ -300,7 +301,20 @@ def _about(entry: Entry, loaded: Sequence[LoadedTask], budget: Budget) -> dict[s
         "weights_hash": entry.weights_hash,
         "unsuited": unsuited,
         "seen": seen,
-    }
+    } | _about_kind(entry, loaded)
+
+
+def _about_kind(entry: Entry, loaded: Sequence[LoadedTask]) -> dict[str, object]:
+    """What the plan says only of some entries."""
+    about: dict[str, object] = {}
+    if entry.is_centred:
+        about["is_centred"] = True
+    if entry.adds_to:
+        about["adds_to"] = entry.adds_to
+    if entry.stand_ins:
+        used = {task.dataset for task in loaded} & set(entry.stand_ins)
+        about["left_out"] = {dataset: entry.stand_ins[dataset].weights_hash for dataset in sorted(used)}
+    return about
 
 
 def _of_unknown_origin(plan: Plan) -> list[str]:
@@ -311,6 +325,8 @@ def _of_unknown_origin(plan: Plan) -> list[str]:
 
 def _seen(entry: Entry, task: LoadedTask) -> tuple[str, ...]:
     """Subjects of a task that an entry was pretrained on; those of a derived task by the data set that they are of."""
+    if entry.stand_ins:
+        return ()  # which was checked when the file was read that says so
     return overlap(task, entry.training)
 
 
@@ -320,6 +336,8 @@ def _why_not(entry: Entry, task: LoadedTask, budget: Budget) -> str:
         return f"the budget {budget.name!r} does not train networks of this size"
     if task.kind == "identity" and not entry.is_probe:
         return "only probes are asked whose windows they are"
+    if entry.stand_ins and task.dataset not in entry.stand_ins:
+        return "there are no weights that left this data set out"
     return entry.unsuited(task.facts)
 
 

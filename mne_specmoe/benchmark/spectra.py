@@ -66,6 +66,26 @@ def band_pass(X: np.ndarray, band: tuple[float, float], sfreq: float) -> np.ndar
     return sosfiltfilt(butter(4, band, "bandpass", fs=sfreq, output="sos"), 1e6 * X.astype(np.float64))
 
 
+def low_pass(X: np.ndarray, edge: float, sfreq: float) -> np.ndarray:
+    """Filter windows forwards and backwards (Butterworth, order 4), and give microvolts.
+
+    Parameters
+    ----------
+    X : ndarray, shape (n_windows, n_channels, n_times)
+        Signals in volts.
+    edge : float
+        In Hz.
+    sfreq : float
+        Sampling rate in Hz.
+
+    Returns
+    -------
+    X_uv : ndarray, shape (n_windows, n_channels, n_times)
+        float64, in microvolts.
+    """
+    return sosfiltfilt(butter(4, edge, "lowpass", fs=sfreq, output="sos"), 1e6 * X.astype(np.float64))
+
+
 def _spectrum(data: TaskData) -> tuple[np.ndarray, np.ndarray]:
     """Frequencies in Hz, and power in V²/Hz, shape (n_windows, n_channels, n_frequencies)."""
     n_segment = min(data.n_times, round(2 * data.sfreq))

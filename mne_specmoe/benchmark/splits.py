@@ -1,4 +1,4 @@
-"""Which windows train, select and test: by subjects, by sessions, or by blocks of time."""
+"""Which windows train, select and test: by subjects, by sessions or runs within them, or by blocks of time."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,8 +10,9 @@ from mne_specmoe._validation import check_option, listed
 from mne_specmoe.benchmark.task_data import TaskData
 
 PARTS = ("training", "validation", "test")
-UNITS = ("subject", "session", "block")
-"""What is kept whole: a subject; where there is one subject, a session or a block of time."""
+UNITS = ("subject", "session", "block", "run")
+"""What is kept whole: a subject; where there is one subject, a session or a block of time; where each subject has a
+model, the runs that are tested."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +45,11 @@ class Split:
     ----------
     folds : tuple of FoldIndices
         In fixed order.
-    by : {"subject", "session", "block"}
-        What no two parts of a fold share.
+    by : {"subject", "session", "block", "run"}
+        What no two parts of a fold share. Of runs only those that are tested are whole: training and validation may be
+        of one run.
     gap_seconds : float
-        For blocks: at least so much lies between windows of different parts.
+        For blocks and runs: at least so much lies between windows of different parts.
 
     Raises
     ------
@@ -140,6 +142,28 @@ def by_block(n_folds: int, block_seconds: float, gap_seconds: float) -> SplitRul
     return partial(_split_by_blocks, n_folds, block_seconds, gap_seconds)
 
 
+def within_subject(n_folds: int, gap_seconds: float) -> SplitRule:
+    """Make folds of each subject alone, and leave some of the subject's runs out.
+
+    Run i of a subject is tested in fold i modulo `n_folds`, and validates in the one before. A subject with fewer runs
+    has as many folds as runs. Of two runs one is tested, and the last third of the other validates.
+
+    Parameters
+    ----------
+    n_folds : int
+        Three or more; for each subject.
+    gap_seconds : float
+        What is left out before that last third. It has to be longer than the reach of the filters.
+
+    Returns
+    -------
+    rule : callable
+        Takes the data of a task, and returns its `Split`. A ValueError names subjects with one run.
+    """
+    _check_n_folds(n_folds)
+    return partial(_split_by_runs, n_folds, gap_seconds)
+
+
 def _check_n_folds(n_folds: int) -> None:
     """Raise unless there is a fold for each part."""
     if n_folds < len(PARTS):
@@ -172,6 +196,36 @@ def _split_by_blocks(n_folds: int, block_seconds: float, gap_seconds: float, dat
         parts = [_part(k, fold, n_folds, 2) if use else None for k, use in zip(own, used, strict=True)]
         folds.append(_fold(f"blocks {fold + 1} of {n_folds}", parts))
     return Split(tuple(folds), "block", gap_seconds)
+
+
+def _split_by_runs(n_folds: int, gap_seconds: float, data: TaskData) -> Split:
+    """The split that gives each run of a subject its part."""
+    folds = []
+    for subject in sorted(set(data.subjects.tolist())):
+        runs = list(dict.fromkeys(data.recordings[data.subjects == subject].tolist()))
+        if len(runs) < 2:
+            raise ValueError(f"{subject} has one run, so none can be left out; take the subject out of the task.")
+        n_own = min(n_folds, len(runs))
+        for fold in range(n_own):
+            part_of = {run: _part(place % n_own, fold, n_own) for place, run in enumerate(runs)}
+            parts = [part_of.get(run) for run in data.recordings.tolist()]
+            if n_own == 2:  # the other run is for both
+                parts = _shared(parts, data, gap_seconds)
+            folds.append(_fold(f"{subject}, runs {fold + 1} of {n_own}", parts))
+    return Split(tuple(folds), "run", gap_seconds)
+
+
+def _shared(parts: Sequence[str | None], data: TaskData, gap_seconds: float) -> list[str | None]:
+    """The same parts, but the run that is not tested trains until its last third, which validates after a gap."""
+    own = np.array([part not in (None, "test") for part in parts])
+    starts = data.starts[own]
+    begin = starts.min() + 2 * (np.ptp(starts) + data.n_times) / 3
+    end = begin - data.n_times - round(gap_seconds * data.sfreq)
+    found = list(parts)
+    for place in np.flatnonzero(own):
+        start = data.starts[place]
+        found[place] = "training" if start <= end else "validation" if start >= begin else None
+    return found
 
 
 def _fold(name: str, parts: Sequence[str | None]) -> FoldIndices:

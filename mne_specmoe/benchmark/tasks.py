@@ -11,12 +11,14 @@ from mne_specmoe.benchmark.leakage import check_split
 from mne_specmoe.benchmark.readers import (
     EEGBCI_CHANNELS,
     EEGBCI_RUNS,
+    FIST_RUNS,
     Preparation,
     Reader,
     Request,
     read_diagnosis,
     read_eegbci,
     read_eegmat,
+    read_events,
     read_eyes,
     read_ssvep,
     read_stages,
@@ -29,6 +31,7 @@ from mne_specmoe.benchmark.splits import (
     by_session,
     by_subject,
     fixed_subjects,
+    within_subject,
 )
 from mne_specmoe.benchmark.task_data import TaskData
 
@@ -96,6 +99,8 @@ class Task:
         Whether a subject has one label, so that the score has to be of subjects, not of windows.
     metric : str
         Name of the score.
+    is_event_related : bool
+        Whether windows hold the response to a stimulus, at the same time in each.
     """
 
     name: str
@@ -115,6 +120,7 @@ class Task:
     ignored: tuple[str, ...] = field(default=(), repr=False)
     per_subject: bool = False
     metric: str = "balanced_accuracy"
+    is_event_related: bool = False
 
     @property
     def chance(self) -> float:
@@ -287,6 +293,38 @@ _EEGBCI = _numbered("S{:03d}", range(1, 110))
 _EEGBCI_CONFOUNDS = (
     "movements of one fist, and of both fists or feet, come in different runs: part of a score may be about the run",
     "the average reference and the filters see the whole run, without labels",
+)
+
+_FISTS_FACTS: Mapping = _EEGBCI_FACTS | {
+    "title": "Left or right fist, moved or imagined",
+    "obtain": "Download runs 3, 4, 7, 8, 11 and 12 with mne.datasets.eegbci.load_data(subject, runs, path=root), where "
+    "root is the folder of the data sets.",
+    "classes": ("left_fist", "right_fist"),
+    "files": Files(
+        "MNE-eegbci-data/files/eegmmidb/1.0.0", tuple(f"{{subject}}/{{subject}}{run}.edf" for run in FIST_RUNS)
+    ),
+    "prepare": Preparation(l_freq=0.3, notch=60.0, channels=EEGBCI_CHANNELS[:21]),
+}
+
+_MUSE_FACTS: Mapping = {
+    "citation": "NeuroTechX, eeg-notebooks (v0.1), recordings of visual experiments with Muse head-bands, "
+    "https://github.com/NeuroTechX/eeg-notebooks",
+    "licence": "BSD-3-Clause",
+    "window_seconds": 0.9,
+    "prepare": Preparation(l_freq=1.0, h_freq=40.0, notch=None),
+    "is_event_related": True,
+}
+_MUSE_STORED = (
+    "in the repository of eeg-notebooks (NeuroTechX), data/visual; put the runs of a person one after another, and "
+    f"{_STORED_AS} run_bounds, event_onset_s, event_run, event_label and label_names (as in 1:house)."
+)
+_MUSE_CONFOUNDS = (
+    "each person has a model of their own, and runs are left out; runs of one sitting are minutes apart",
+    "windows are 0.1 s before to 0.8 s after the stimulus; stimuli follow each other by 0.5 s and more, so that "
+    "windows of one run overlap",
+    "band-pass from 1 to 40 Hz, as the source has it (1 to 30 Hz), and wide enough for bands up to there; mains at 50 "
+    "and 60 Hz lie outside; no window is rejected, although blinks are in many",
+    "four dry electrodes at the temples and the forehead, referred to Fpz",
 )
 
 _ALL = (
@@ -463,6 +501,72 @@ _ALL = (
             *_EEGBCI_CONFOUNDS,
         ),
         **_EEGBCI_FACTS,
+    ),
+    Task(
+        name="eegmmidb_fists",
+        frozen=Fingerprint(
+            n_subjects=1,
+            n_windows=(46, 44),
+            windows="593836de531b45a84214be2787266b91511f96b947bdaa0a7513c41496f225a2",
+            signals="2df427f225043f4fd9477a52abe3324a944775f910b23dd72950269cb02a1f38",
+        ),
+        subjects=("S001",),
+        ignored=_EEGBCI[1:],
+        rule=by_session([(run,) for run in FIST_RUNS]),
+        confounds=(
+            "one subject, within whom one run of six is left out: nothing can be said of others",
+            "90 trials in all: only large differences can be told",
+            "executed and imagined movements together, in runs that take turns",
+            "21 central channels of 64, by choice; the average reference is that of all",
+            "the average reference and the filters see the whole run, without labels",
+        ),
+        **_FISTS_FACTS,
+    ),
+    Task(
+        name="muse_p300",
+        frozen=Fingerprint(
+            n_subjects=4,
+            n_windows=(7190, 1360),
+            windows="e59fde0a04d277a0f895b0eb49766bdfef1a9ad9e83b35b88a4cc62de4437fbf",
+            signals="6ee8fa1353c5fccf61eca53ae32701318368543ddb0db668886b01ffda541503",
+        ),
+        title="Rare or frequent picture (P300)",
+        classes=("nontarget", "target"),
+        subjects=("NTX0001", "NTX0002", "NTX0003", "NTX0005"),
+        ignored=("NTX0004",),
+        files=Files("muse/p300"),
+        read=read_events,
+        rule=within_subject(4, gap_seconds=4.0),
+        obtain=f"The P300 recordings are {_MUSE_STORED}",
+        confounds=(
+            "four people; a fifth has 12 targets in one run, and is left out",
+            "one window in six is a target: balanced accuracy counts both alike",
+            *_MUSE_CONFOUNDS,
+        ),
+        **_MUSE_FACTS,
+    ),
+    Task(
+        name="muse_n170",
+        frozen=Fingerprint(
+            n_subjects=3,
+            n_windows=(1205, 1156),
+            windows="4b121fa9b87c2d53cae3e374e15f32a849beca72fbc4fbfad68d0e6a2465c0e2",
+            signals="0930c8af7a97ac2a4e2f69e4dc32437bce76fc7644c02953deff28f69441609c",
+        ),
+        title="House or face (N170)",
+        classes=("house", "face"),
+        subjects=("NTX0001", "NTX0002", "NTX0003"),
+        ignored=("NTX0010", "NTX0011"),
+        files=Files("muse/n170"),
+        read=read_events,
+        rule=within_subject(4, gap_seconds=4.0),
+        obtain=f"The N170 recordings are {_MUSE_STORED}",
+        confounds=(
+            "three people, one of whom has two runs: the last third of one validates while the other is tested; two "
+            "more have one run, or 31 stimuli, and are left out",
+            *_MUSE_CONFOUNDS,
+        ),
+        **_MUSE_FACTS,
     ),
 )
 

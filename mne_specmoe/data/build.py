@@ -19,7 +19,15 @@ from tqdm import tqdm
 
 from mne_specmoe._files import replacing
 from mne_specmoe._validation import AmplitudeWarning, SpecMoEWarning, check_number, listed
-from mne_specmoe.data.corpus import FORMAT_VERSION, LOCK_NAME, Corpus, read_index, read_settings, shard_files
+from mne_specmoe.data.corpus import (
+    FORMAT_VERSION,
+    LABELS_NAME,
+    LOCK_NAME,
+    Corpus,
+    read_index,
+    read_settings,
+    shard_files,
+)
 from mne_specmoe.data.segments import Segments, SegmentSettings, cut_segments, is_plausible
 from mne_specmoe.data.sources import (
     ArrayRecording,
@@ -176,13 +184,49 @@ def build_corpus(
         channels=channels if isinstance(channels, str) else _as_list(channels),
     )
     check_subject_pattern(subject_pattern)
-    described = _described(settings, subject_pattern)
+    described = describe_settings(settings, subject_pattern)
     sources = find_sources(recordings)
+    return fill_corpus(sources, path, settings, described, n_jobs=n_jobs, progress=progress)
+
+
+def fill_corpus(
+    sources: Sequence[Source],
+    path: Path,
+    settings: SegmentSettings,
+    described: Mapping,
+    *,
+    beside: Callable[[Path], None] = lambda path: None,
+    n_jobs: int,
+    progress: bool,
+) -> Corpus:
+    """Make a corpus of recordings that were found, or go on with it; see `build_corpus`.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        The recordings.
+    path : Path
+        The folder.
+    settings : SegmentSettings
+        How they are cut.
+    described : mapping
+        What must be the same to go on, as it comes back from a file of JSON: `describe_settings` and more.
+    beside : callable
+        Called with the folder before recordings are read, to put something beside the corpus.
+    n_jobs, progress
+        As of `build_corpus`.
+
+    Returns
+    -------
+    corpus : Corpus
+    """
+    subject_pattern = described["subject_pattern"]
     _check_folder(path, described)
     existed = path.exists()
     with _building(path):
         is_new = _check_folder(path, described)  # another process may have been here
         index = _start(path, described, is_new)
+        beside(path)
         store = partial(_store, settings=settings, subject_pattern=subject_pattern, path=path)
         _store_all(index, sources, store, n_jobs, progress)
     if not index.n_done:
@@ -201,9 +245,9 @@ def _as_list(values: object) -> list | None:
     return np.atleast_1d(values).tolist()
 
 
-def _described(settings: SegmentSettings, subject_pattern: str | None) -> dict:
-    """The settings of a corpus as they come back from its file."""
-    content = asdict(settings) | {"subject_pattern": subject_pattern, "n_times": settings.n_times}
+def describe_settings(settings: SegmentSettings, subject_pattern: str | None, **others: object) -> dict:
+    """The settings of a corpus as they come back from its file, and what else there is to say."""
+    content = asdict(settings) | {"subject_pattern": subject_pattern, "n_times": settings.n_times} | others
     return json.loads(json.dumps(content, default=float))
 
 
@@ -457,7 +501,8 @@ def _reason(error: Exception) -> str:
 
 def _remove(path: Path, existed: bool) -> None:
     """Take away a corpus that came to nothing; a folder of the user's stays."""
-    shutil.rmtree(path / "shards", ignore_errors=True)
+    for name in ("shards", LABELS_NAME):
+        shutil.rmtree(path / name, ignore_errors=True)
     for name in ("recordings.jsonl", "corpus.json", LOCK_NAME):
         (path / name).unlink(missing_ok=True)
     if not existed:

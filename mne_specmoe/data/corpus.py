@@ -6,7 +6,8 @@
 - ``recordings.jsonl``: one line of JSON per recording, appended once all its segments are safely on disk;
 - ``shards/<name>.npy``: its segments, int16 of shape (n_segments, n_channels, n_times), and
   ``shards/<name>.scale.npy``: what one step is worth in µV, float32 of shape (n_segments, n_channels);
-- ``partitions/``: the divisions of the corpus that :func:`partition_corpus` has made.
+- ``partitions/``: the divisions of the corpus that :func:`partition_corpus` has made;
+- ``labels/``: of made-up people, what is known of them, see :mod:`mne_specmoe.data.synthetic_labels`.
 """
 
 import json
@@ -30,6 +31,9 @@ FORMAT_VERSION = 1
 
 LOCK_NAME = "building.lock"
 """File in the folder while a build is running; it stays behind where one was interrupted."""
+
+LABELS_NAME = "labels"
+"""Folder within the folder, of labels of made-up people."""
 
 _N_OPEN = 64  # recordings kept mapped into memory; each takes one file handle
 _N_AT_ONCE = 64  # segments looked at in one go

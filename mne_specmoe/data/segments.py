@@ -114,7 +114,7 @@ class SegmentSettings:
 
 def is_channel_set(name: str) -> bool:
     """Tell if a name stands for a set of channels: "paper", "all", or a montage that MNE knows."""
-    return name in ("paper", "all") or _montage_name(name) in mne.channels.get_builtin_montages()
+    return name in ("paper", "all") or montage_name(name) in mne.channels.get_builtin_montages()
 
 
 @dataclass(frozen=True)
@@ -276,14 +276,14 @@ def _eeg_names(raw: mne.io.BaseRaw, channels: str) -> list[str]:
 
 def _in_montage(names: Sequence[str], montage: str) -> list[str]:
     """Names of the montage's channels that a recording has, in the montage's order."""
-    sites = mne.channels.make_standard_montage(_montage_name(montage)).ch_names
+    sites = mne.channels.make_standard_montage(montage_name(montage)).ch_names
     by_name = {site.upper(): site for site in reversed(sites)}
     by_site = {site_name(site): site for site in reversed(sites)}
     found = {by_name.get(plain_name(name)) or by_site.get(site_name(name)) for name in names}
     return [site for site in sites if site in found]
 
 
-def _montage_name(name: str) -> str:
+def montage_name(name: str) -> str:
     """A montage's name as the installed MNE has it: MNE 1.13 has renamed standard_... to colin27_..."""
     known = mne.channels.get_builtin_montages()
     others = (name.replace("standard_", "colin27_"), name.replace("colin27_", "standard_"))

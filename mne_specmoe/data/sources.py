@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
+from typing import Protocol
 
 import mne
 import numpy as np
@@ -88,6 +89,15 @@ RecordingLike = str | os.PathLike | mne.io.BaseRaw | ArrayRecording
 """What can be given as a recording, or as a folder of them."""
 
 
+class MadeRecording(Protocol):
+    """A recording that is made when it is read."""
+
+    subject: str
+
+    def make_raw(self) -> mne.io.BaseRaw:
+        """Make it."""
+
+
 @dataclass(frozen=True)
 class Source:
     """A recording to read.
@@ -98,7 +108,7 @@ class Source:
         What it is called in a corpus: the path of a file, or the name of a recording in memory.
     signature : int or str
         What changes when its content does: the size of its files, or a hash.
-    item : Path, mne.io.Raw or ArrayRecording
+    item : Path, mne.io.Raw, ArrayRecording or MadeRecording
         What to read.
     is_bids : bool
         True for a file of a BIDS tree, beside which its channels are described.
@@ -106,7 +116,7 @@ class Source:
 
     name: str
     signature: int | str
-    item: Path | mne.io.BaseRaw | ArrayRecording
+    item: Path | mne.io.BaseRaw | ArrayRecording | MadeRecording
     is_bids: bool = False
 
     @property
@@ -285,6 +295,8 @@ def read_recording(source: Source, *, verbose: bool | str | int | None = None) -
     if isinstance(item, ArrayRecording):
         info = mne.create_info(list(item.ch_names), float(item.sfreq), "eeg", verbose=verbose)
         return mne.io.RawArray(np.asarray(item.data, dtype=float) * UNITS[item.unit], info, verbose=verbose)
+    if hasattr(item, "make_raw"):
+        return item.make_raw()
     if source.is_bids:
         from mne_bids import get_bids_path_from_fname, read_raw_bids
 

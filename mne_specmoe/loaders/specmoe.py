@@ -243,8 +243,9 @@ def load_encoders(weights: str | os.PathLike | Sequence[str | os.PathLike]) -> l
 
 def _load_ours(path: Path, architecture: str) -> nn.Module:
     """Read a network of ours, unless its experts are of the first edition."""
-    layout = read_header(path).config.get("layout")
-    if layout == "channelwise" and any(_FIRST_EDITION in name for name in tensor_names(path)):
+    config = read_header(path).config
+    is_channelwise = isinstance(config, Mapping) and config.get("layout") == "channelwise"
+    if is_channelwise and any(_FIRST_EDITION in name for name in tensor_names(path)):
         raise CheckpointError(
             f"{path} holds experts of the channelwise layout's first edition, which this version cannot read: its "
             "networks attend along time and across channels in turn and know where electrodes are. Pretrain again, or "

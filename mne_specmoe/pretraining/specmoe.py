@@ -47,7 +47,7 @@ def pretrain(
     masked_weight: float = 0.0,
     spectrum_weight: float | None = None,
     pair_weight: float | None = None,
-    clean_share: float = 1.0,
+    clean_share: float = 0.5,
     max_channels: int | None = None,
     max_share: float | None = None,
     augment: bool = False,
@@ -182,10 +182,16 @@ def pretrain(
 def _feature_weights(layout: str, spectrum_weight: float | None, pair_weight: float | None) -> dict[str, float]:
     """Weights of the feature loss, the layout's where nothing else is asked for."""
     spectrum, pairs = (0.0, 0.0) if layout == "published" else (3.0, 1.0)
-    return {
+    weights = {
         "spectrum_weight": spectrum if spectrum_weight is None else spectrum_weight,
         "pair_weight": pairs if pair_weight is None else pair_weight,
     }
+    if layout == "published" and any(weights.values()):
+        raise ValueError(
+            f"layout='published' is trained by reconstruction alone, got {weights}; leave these weights at 0, or use "
+            "layout='channelwise'."
+        )
+    return weights
 
 
 def _check_corpus(corpus: Corpus, layout: str, max_channels: int | None) -> None:

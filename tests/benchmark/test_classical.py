@@ -9,15 +9,15 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 
-from mne_specmoe.benchmark.classical import CLASSICAL, MarginSVC
+from mne_specmoe.benchmark.classical import CENTRED, CLASSICAL, MarginSVC
 from mne_specmoe.benchmark.entries import BUDGETS
 from mne_specmoe.benchmark.spectra import band_pass, band_powers, mean_log_psd
 
 FULL = replace(TINY, budget=BUDGETS["full"])
-ENTRIES = {entry.name: entry for entry in CLASSICAL}
+ENTRIES = {entry.name: entry for entry in (*CLASSICAL, *CENTRED)}
 
 
-@pytest.mark.parametrize("name", ["csp-lda", "tangent-lr", "bandpower-svm", "bandpower-lr", "psd-lr"])
+@pytest.mark.parametrize("name", ["csp-lda", "tangent-lr", "tangent6-lr", "bandpower-svm", "bandpower-lr", "psd-lr"])
 @pytest.mark.parametrize("n_channels", [1, 3, 12])
 def test_grids_fill_the_budget_but_do_not_exceed_it(name, n_channels):
     data = oscillating(16, n_channels=n_channels)
@@ -42,6 +42,33 @@ def test_csp_lda_is_that_of_the_libraries():
     assert selected.choice["validation_score"] == pytest.approx(
         direct.score(filtered(validation.X), validation.y), abs=1e-6
     )
+
+
+def people(n_windows, seed):
+    """An oscillation of 10 Hz, in people in whom it differs far more than their windows do."""
+    quiet, loud = noise(n_windows, seed=seed), oscillating(n_windows, frequencies=(10, 10), seed=seed)
+    place = np.unique(quiet.subjects, return_inverse=True)[1]
+    size = np.array([0.7, 1.5, 3.0, 6.0])[np.random.default_rng(seed).permutation(4)][place] * (1 + 0.5 * quiet.y)
+    return quiet.with_signals((quiet.X + size[:, None, None] * (loud.X - quiet.X)).astype(np.float32))
+
+
+@pytest.mark.parametrize("entry", [entry for entry in CENTRED if not entry.name.startswith("psd")])
+def test_centring_tells_what_differs_within_people_from_what_differs_between_them(entry):
+    assert entry.is_centred
+    training, validation, test = (people(160, seed=seed) for seed in (0, 10, 20))
+    right = [
+        (ENTRIES[name].fit(training, validation, TINY).predict(test).labels == test.y).mean()
+        for name in (entry.name, entry.name.removesuffix("-centred"))
+    ]
+    assert right[0] > max(0.7, right[1] + 0.03), right
+
+
+@pytest.mark.parametrize("name", [name for name in ENTRIES if "tangent" in name])
+def test_a_flat_channel_or_window_stops_no_tangent_space(name):
+    data = noise(16)
+    data.X[:, 1] = 0
+    data.X[3] = 1e-5
+    assert np.isfinite(ENTRIES[name].fit(data, data, TINY).predict(data).probabilities).all()
 
 
 def test_chance_is_the_most_frequent_class_and_the_shares_of_all():

@@ -7,9 +7,9 @@ import pytest
 from tiny_tasks import SUBJECTS, noise_data
 
 from mne_specmoe.assembly import describe
-from mne_specmoe.benchmark.leakage import check_split, overlap
+from mne_specmoe.benchmark.leakage import check_split, held_by, overlap
 from mne_specmoe.benchmark.recordings import HELD_OUT
-from mne_specmoe.benchmark.splits import FoldIndices, Split, by_block, by_session, by_subject
+from mne_specmoe.benchmark.splits import FoldIndices, Split, by_block, by_session, by_subject, within_subject
 from mne_specmoe.benchmark.tasks import TASKS
 
 CORPUS = {"corpus": "fe49a211c1ba86ddac4a21e7189143f9"}
@@ -65,6 +65,17 @@ def test_a_session_in_two_parts_is_named():
     fold = split.folds[0]
     with pytest.raises(ValueError, match=r"sessions in two parts: 'P0 a \(training and test\)'"):
         check_split(data, with_parts(split, test=fold.test[1:], training=np.append(fold.training, fold.test[0])))
+
+
+def test_a_run_that_is_tested_and_trained_with_is_named():
+    data = noise_data(subjects=("P0",), n_per_subject=36)
+    data = replace(data, recordings=np.repeat(["P0-a", "P0-b"], 18), starts=200 * np.tile(np.arange(18), 2))
+    split = within_subject(3, 1)(data)
+    check_split(data, split)  # of one run come training and validation
+    fold = split.folds[0]
+    moved = with_parts(split, test=fold.test[:-1], training=np.append(fold.training, fold.test[-1]))
+    with pytest.raises(ValueError, match=r"runs in two parts: 'P0-a \(training or validation and test\)'"):
+        check_split(data, moved)
 
 
 def test_a_recording_of_two_subjects_is_named(data, split):
@@ -220,3 +231,24 @@ def test_the_weights_of_the_ablations_are_in_the_registry():
     training = {"data": {"corpus": "f5b4541922dd7897e63376b3538aabe4"}}
     assert len(overlap(TASKS["eegmat"], training)) == 24
     assert overlap(TASKS["guinea_bissau"], training) == ()
+
+
+@pytest.mark.parametrize(
+    ("corpus", "left_out"),
+    [
+        ("51820f77b6a88547b56d9068af59a1d9", None),
+        ("c0c674be93b5c36e8fa769b3a9294f5e", "eegmat"),
+        ("17f2994485927b7fd16b5ff1ca328365", "guinea_bissau"),
+        ("07c933c43af5d2d626ab59b2ae27e121", "muse"),
+        ("bf32982508a7f5baad680174b88f0022", "ssvep_exo"),
+    ],
+)
+def test_corpora_that_leave_a_data_set_out_are_in_the_registry(corpus, left_out):
+    training = {"data": {"corpus": corpus}}
+    for name in ("eegmat", "guinea_bissau", "ssvep_exo"):
+        expected = set(TASKS[name].subjects) - set(HELD_OUT[name]) if name != left_out else set()
+        assert set(overlap(TASKS[name], training)) == expected
+    for name in ("muse_p300", "muse_n170"):  # the same people as in other sets of the collection
+        assert set(overlap(TASKS[name], training)) == (set(TASKS[name].subjects) if left_out != "muse" else set())
+    assert overlap(TASKS["eegmmidb_fists"], training) == ()
+    assert held_by(corpus) == {"eegmat", "guinea_bissau", "ssvep_exo", "muse"} - {left_out}

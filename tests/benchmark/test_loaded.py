@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tiny_tasks import SUBJECTS, noise_data, write_eegmat
+from tiny_tasks import SUBJECTS, noise_data, write_eegmat, write_muse
 
 from mne_specmoe.benchmark.loaded import LoadedTask, dataset_identity, load, subject_identity, thinned
 from mne_specmoe.benchmark.splits import by_subject
@@ -39,6 +39,19 @@ def test_a_thinned_task_says_so_and_has_another_hash(tmp_path):
     assert half.plan()["folds"] == ["subjects 1 of 3", "subjects 2 of 3", "subjects 3 of 3"]
 
 
+def test_where_each_subject_has_a_model_the_limit_is_that_of_a_subject_in_seconds(tmp_path):
+    task = write_muse(tmp_path, {"A": 6, "B": 3})
+    whole = load(task, tmp_path, None)
+    assert whole.about["is_event_related"]
+    assert whole.facts.is_event_related
+    n = {who: int((whole.data.subjects == who).sum()) for who in "AB"}
+    assert n["A"] == 2 * n["B"] == 108
+    thinner = load(task, tmp_path, 13)  # as long as 57 windows of 0.9 s
+    assert {who: int((thinner.data.subjects == who).sum()) for who in "AB"} == {"A": 54, "B": 54}
+    assert thinner.about["confounds"][-1].endswith("were used: A one in 2")
+    assert len(load(task, tmp_path, 26).data) == len(whole.data)
+
+
 def test_subjects_are_told_apart_by_their_later_windows():
     task = subject_identity(loaded(n_per_subject=8))
     assert task.kind == "identity"
@@ -68,6 +81,8 @@ def test_data_sets_are_told_apart_by_one_channel():
     # Each window is that of one channel of the first data set, in turn.
     np.testing.assert_array_equal(task.data.X[1, 0], first.data.X[1, 1])
     assert dataset_identity([first]) is None
+    responses = replace(loaded("c"), about={**ABOUT, "dataset": "c", "is_event_related": True})
+    assert dataset_identity([first, responses]) is None
 
 
 def test_a_leak_after_thinning_is_still_refused(tmp_path):

@@ -11,6 +11,8 @@ from sklearn.preprocessing import StandardScaler
 from tiny_tasks import noise_data
 
 from mne_specmoe import BrainRVQClassifier, SpecMoEClassifier, SpecMoEFeaturizer
+from mne_specmoe.benchmark.centring import centred_features
+from mne_specmoe.benchmark.classical import CLASSICAL_FEATURES
 from mne_specmoe.benchmark.entries import BUDGETS, Setting, TaskFacts
 from mne_specmoe.benchmark.ours import Head, entries_of, permuted, starters
 from mne_specmoe.data.synthetic import make_eeg
@@ -83,6 +85,32 @@ def test_a_head_is_our_classifier_with_the_validation_part_of_the_fold(parts, se
     assert selected.choice["n_looks"] == 3
 
 
+def test_what_is_added_stands_beside_the_classical_features_and_may_count_for_nothing(parts, setting):
+    training, validation, test = parts
+    added, drawn = ALL["specmoe-added"], ALL["specmoe-added@random"]
+    assert added.adds_to == drawn.adds_to == CLASSICAL_FEATURES.name
+    full = replace(setting, budget=BUDGETS["full"])
+    alone = CLASSICAL_FEATURES.fit(training, validation, full)
+    for entry in (added, drawn):
+        assert entry.fit(training, validation, full).choice["n_looks"] == 20
+    without = replace(added.fit, weights_of_added=(0.0,))(training, validation, full)
+    assert without.choice["settings"]["C"] == alone.choice["settings"]["C"]
+    np.testing.assert_allclose(without.predict(test).probabilities, alone.predict(test).probabilities, atol=1e-4)
+
+
+def test_a_centred_probe_is_the_probe_on_features_that_are_centred(parts, setting):
+    training, validation, test = parts
+    entry = ALL["specmoe-centred"]
+    assert entry.is_centred
+    assert {"specmoe-centred@random", "specmoe-centred@permuted"} <= set(ALL)
+    selected = entry.fit(training, validation, setting)
+    featurizer = SpecMoEFeaturizer()
+    fitted, asked = (centred_features(featurizer.fit_transform(d.X), d.subjects) for d in (training, test))
+    model = LogisticRegression(C=selected.choice["settings"]["C"], class_weight="balanced", max_iter=1000)
+    pipeline = make_pipeline(StandardScaler(), model).fit(fitted, training.y)
+    np.testing.assert_allclose(selected.predict(test).probabilities, pipeline.predict_proba(asked), atol=1e-4)
+
+
 def test_fine_tuning_changes_the_experts(parts, setting):
     training, validation, test = parts
     head, tuned = (ALL[f"specmoe-{kind}"].fit(training, validation, setting) for kind in ("head", "finetuned"))
@@ -151,7 +179,7 @@ def test_random_and_permuted_differ_from_seed_to_seed(parts, setting):
 
 def test_every_pretrained_entry_has_its_controls_and_says_what_it_saw():
     mains = [entry for entry in ALL.values() if entry.role == "pretrained"]
-    assert len(mains) == 8
+    assert len(mains) == 10
     for entry in mains:
         assert {f"{entry.name}@random", f"{entry.name}@permuted"} <= set(ALL)
         assert ALL[f"{entry.name}@random"].weights_hash is None

@@ -1,5 +1,7 @@
 """Windows are where their labels are, in volts, filtered as stated."""
 
+from dataclasses import replace
+
 import mne
 import numpy as np
 import pytest
@@ -7,8 +9,10 @@ from scipy.signal import periodogram
 from tiny_tasks import (
     write_eegbci,
     write_eegmat,
+    write_fists,
     write_guinea_bissau,
     write_mouse,
+    write_muse,
     write_openbci,
     write_ssvep,
 )
@@ -104,6 +108,24 @@ def test_ssvep_trials_are_counted_from_their_session_and_named_by_frequency(tmp_
     assert [data.classes[label] for label in data.y] == ["rest", "13 Hz", "21 Hz", "17 Hz"]
 
 
+def test_responses_begin_before_their_stimulus_and_stay_within_their_run(tmp_path):
+    t = np.arange(24 * 256) / 256
+    wave = 100 * np.sin(2 * np.pi * 10 * t) * ((t >= 13.25) & (t < 13.5))  # after a stimulus of the second run
+    noise = np.random.default_rng(0).standard_normal((4, len(t)))
+    data = np.round(np.tile(20 * wave, (4, 1)) + 20 * noise).astype(np.int16)
+    task = write_muse(tmp_path, {"B": 3})
+    write_muse(tmp_path, {"A": 2}, data=data)
+    found = of(replace(task, subjects=("A", "B")).load(tmp_path), "A")
+    assert found.X.shape[1:] == (4, 180)
+    assert found.recordings.tolist() == ["A-0"] * 18 + ["A-1"] * 18  # the first and the last of 20 are cut short
+    assert found.starts[:2].tolist() == [110, 230]  # 0.65 s and 1.25 s, less 0.1 s
+    assert found.y[:4].tolist() == [1, 0, 1, 0]
+    power = found.X[:, 0].var(-1)
+    assert power.argmax() == 18 + 1  # 1.25 s in the second run
+    early, late = found.X[19, 0, :16].std(), found.X[19, 0, 22:66].std()
+    assert late > 5 * early
+
+
 def test_stages_are_of_the_animal_without_emg(tmp_path):
     data = write_mouse(tmp_path, n_blocks=20).load(tmp_path)
     assert data.X.shape == (60, 1, 800)
@@ -122,6 +144,11 @@ def test_imagery_is_referenced_labelled_by_run_and_in_the_order_of_the_paper(tmp
     assert data.y.tolist() == [1, 0, 3, 2] * 3  # T2, T1 of runs 4 and 6, and so on
     assert data.sessions.tolist() == np.repeat(["R04", "R06", "R08", "R10", "R12", "R14"], 2).tolist()
     assert set(data.starts.tolist()) == {840, 1680}
+    fists = write_fists(tmp_path).load(tmp_path)
+    assert fists.ch_names == EEGBCI_CHANNELS[:21]
+    assert fists.classes == ("left_fist", "right_fist")
+    assert fists.y.tolist() == [1, 0] * 6  # executed and imagined alike
+    assert fists.sessions.tolist() == np.repeat(["R03", "R04", "R07", "R08", "R11", "R12"], 2).tolist()
     assert np.abs(data.X.mean(1)).max() < 1e-3 * data.X.std()  # average reference
     path = tmp_path / "MNE-eegbci-data/files/eegmmidb/1.0.0/S001/S001R06.fif"
     raw = mne.io.read_raw_fif(path, preload=True).set_eeg_reference("average")

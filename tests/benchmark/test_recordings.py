@@ -43,6 +43,14 @@ def test_parts_end_where_the_recording_was_interrupted(tmp_path, name):
     np.testing.assert_allclose(np.concatenate(parts, 1), in_volts(content), rtol=1e-12, atol=0)
 
 
+def test_runs_are_parts_and_what_lies_between_them_is_left_out(tmp_path):
+    runs = np.array([[0, 300], [310, 900]])
+    recording, content = stored(tmp_path, ch_names=("Cz",), sfreq=100.0, run_bounds=runs)
+    parts = [raw.get_data() for raw in recording.parts()]
+    np.testing.assert_allclose(parts[0], in_volts(content)[:, :300], rtol=1e-12, atol=0)
+    np.testing.assert_allclose(parts[1], in_volts(content)[:, 310:900], rtol=1e-12, atol=0)
+
+
 @pytest.mark.parametrize("name", ["A2-A1", "A1-A2"])
 def test_the_channel_between_the_references_is_dropped(tmp_path, name):
     recording, content = stored(tmp_path, ch_names=("Cz", name, "O1"), sfreq=100.0)

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from made_up_results import done, failed, make_plan, split_hashes, write
+from made_up_results import done, estimator, failed, make_plan, split_hashes, write
 
 from mne_specmoe.benchmark.document import (
     Bullets,
@@ -407,3 +407,51 @@ def test_a_foreign_or_empty_file_is_refused_and_nothing_is_written(tmp_path):
         with pytest.raises(ValueError, match="no header of mne-specmoe benchmark results"):
             write_report(tmp_path / "results.jsonl", tmp_path / "report")
     assert [path.name for path in tmp_path.iterdir()] == ["results.jsonl"]
+
+
+def combined(plan):
+    """The plan with classical features, alone and with others added."""
+    more, no_identity = {**plan, "estimators": dict(plan["estimators"])}, {"whose": "it is no probe"}
+    base = estimator("Classical features", "combined", unsuited=no_identity)
+    added = estimator("Good, added", "combined", weights="good", unsuited=no_identity) | {"adds_to": "base"}
+    drawn = estimator("Good, added, random", "control", of="added", control="random", stochastic=True,
+                      unsuited=no_identity) | {"adds_to": "base"}  # fmt: skip
+    more["estimators"] |= {"base": base, "added": added, "added_random": drawn}
+    return more
+
+
+def test_what_networks_add_to_classical_features_is_paired_and_beside_it_what_random_ones_add(make, plan):
+    more, skill = combined(plan), {"base": 0.7, "added": 0.9, "added_random": 0.7}
+    found = make(lambda cell, record: done(more, cell, skill=skill.get(cell.estimator)), more)
+    (table,) = tables(section(found, "What networks add"), "Rest or task")
+    row = row_of(table, "Good, added")
+    assert 0.65 < float(row[1]) < 0.75
+    assert 0.85 < float(row[2]) < 0.95
+    lows = [float(re.search(r"\[([+-][0-9.]+)", cell).group(1)) for cell in row[3:] if "[" in cell]
+    assert lows[0] > 0.1  # trained
+    assert lows[1] < 0  # random
+    assert lows[2] > 0.1  # one less the other
+    (one,) = tables(section(found, "What networks add"), "Sleep")
+    assert row_of(one, "Good, added")[3] == "not evaluated: one subject"
+
+
+def test_a_file_without_new_protocols_has_no_section_for_them(report):
+    words = " ".join(texts(report))
+    assert "Leave a data set out" not in words
+    assert "add to classical" not in words
+    assert "\N{DAGGER}" not in words
+
+
+def test_centred_methods_are_marked_and_explained(make, plan):
+    more = {**plan, "estimators": dict(plan["estimators"])}
+    more["estimators"]["bands_centred"] = estimator("Band power, centred", "classical", unsuited={"whose": "no"}) | {
+        "is_centred": True
+    }
+    found = make(lambda cell, record: done(more, cell), more)
+    (scores,) = tables(found.parts, "Scores on Rest or task.")
+    row = next(row for row in rows_of(scores) if row[0].startswith("Band power, centred"))
+    assert row[0] == "Band power, centred\xa0\N{DAGGER}"
+    assert row[4] == "strongest classical that centres"
+    assert any("Transductive" in note for note in scores.notes)
+    (summary,) = tables(section(found, "Summary"))
+    assert [title for title, _ in summary.groups][-1] == "All subjects, each centred without labels (transductive)"

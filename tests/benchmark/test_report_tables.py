@@ -100,6 +100,27 @@ def test_differences_are_paired_and_corrected_within_a_role(results):
     assert "riemann" not in comparison.differences
 
 
+def test_what_centres_subjects_is_compared_with_its_like_and_changes_nothing_for_others(make, results, plan):
+    more = {**plan, "estimators": dict(plan["estimators"])}
+    no_identity = {"whose": "it is no probe"}
+    for name in ("riemann", "bands"):
+        more["estimators"][f"{name}_centred"] = estimator(f"{name}, centred", "classical", unsuited=no_identity) | {
+            "is_centred": True
+        }
+    skill = {"riemann_centred": 0.95, "bands_centred": 0.8}
+    found = make(lambda cell, record: done(more, cell, skill=skill.get(cell.estimator)), more)
+    comparison, before = (task_numbers(each, "rest").everyone for each in (found, results))
+    assert (comparison.strongest, comparison.strongest_centred) == ("riemann", "riemann_centred")
+    assert before.strongest_centred is None
+    rival = means_of(found, "rest", "riemann_centred")
+    expected = paired_difference(means_of(found, "rest", "bands_centred"), rival)
+    assert comparison.differences["bands_centred"] == expected._replace(p_corrected=expected.p)
+    assert comparison.gates == before.gates
+    for name, difference in before.differences.items():
+        assert comparison.differences[name] == difference
+    assert not {"riemann_centred", "bands_centred"} & set(rank(found, [task_numbers(found, "rest")] * 2).ranks)
+
+
 def test_useful_pretraining_passes_all_gates_and_useless_pretraining_does_not(results):
     comparison = task_numbers(results, "rest").everyone
     assert comparison.gates["good"].passed

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from marking import Marking, WithoutProbabilities
 from sklearn.metrics import balanced_accuracy_score
-from tiny_tasks import write_eegmat, write_mouse, write_openbci
+from tiny_tasks import write_eegmat, write_mouse, write_muse, write_openbci
 
 from mne_specmoe.benchmark.choice import entry_of
 from mne_specmoe.benchmark.entries import BUDGETS, Entry, Selected
@@ -24,6 +24,7 @@ from mne_specmoe.benchmark.records import cell_of
 from mne_specmoe.benchmark.results import ResultsFile
 from mne_specmoe.benchmark.run import run
 from mne_specmoe.benchmark.scoring import Prediction
+from mne_specmoe.benchmark.specialists import SPECIALISTS
 from mne_specmoe.benchmark.tasks import TASKS
 
 SUBJECTS = tuple(f"Subject{number:02d}" for number in range(6))
@@ -213,6 +214,26 @@ def test_probes_are_asked_whose_windows_they_are(tmp_path, eegmat):
     assert asked == {"probe"}
     assert plan["tasks"]["eegmat/subjects"]["chance"] == pytest.approx(1 / 6)
     assert plan["tasks"]["datasets"]["chance"] == 0.5
+
+
+def test_the_plan_says_of_which_kind_an_estimator_is_and_nothing_of_others(tmp_path, eegmat):
+    entry = entry_of("labels", WithoutProbabilities())
+    entries = [entry, replace(entry, name="centred", is_centred=True), replace(entry, name="more", adds_to="labels")]
+    results = run([eegmat], entries, tmp_path, tmp_path / "r.jsonl", controls=False, **SEVERAL_SEEDS)
+    plan = results.header()["plan"]["estimators"]
+    assert plan["centred"]["is_centred"] is True
+    assert plan["more"]["adds_to"] == "labels"
+    assert not {"is_centred", "adds_to", "left_out"} & set(plan["labels"])
+    assert "is_event_related" not in results.header()["plan"]["tasks"]["eegmat"]
+
+
+def test_each_person_of_a_task_within_people_has_cells_of_their_own(tmp_path):
+    task = write_muse(tmp_path, {"A": 3, "B": 2})
+    xdawn = next(entry for entry in SPECIALISTS if entry.name == "xdawn-lr")
+    results = run([task], [xdawn], tmp_path, tmp_path / "r.jsonl", controls=False, **SEVERAL_SEEDS)
+    records = sorted(results.records(), key=lambda record: record["fold"])
+    assert [list(record["confusion"]) for record in records] == [["A"], ["A"], ["A"], ["B"], ["B"]]
+    assert results.header()["plan"]["tasks"]["muse_n170"]["is_event_related"] is True
 
 
 def test_a_task_of_one_animal_runs(tmp_path):

@@ -31,6 +31,34 @@ def test_cca_finds_frequencies_in_classes_of_any_order():
     assert accuracy(ENTRIES["cca"].fit(training, training, TINY).predict(test), test) > 0.9
 
 
+def responses(n_windows, seed, n_channels=4):
+    """Windows of 0.9 s; after 0.3 s, every fifth has a slow wave of one sign."""
+    data = noise(n_windows, n_channels=n_channels, n_times=180, classes=("nontarget", "target"), seed=seed)
+    data = replace(data, y=(np.arange(n_windows) % 5 == 0).astype(int))
+    wave = np.exp(-0.5 * ((np.arange(180) / 200 - 0.4) / 0.05) ** 2)
+    pattern = np.linspace(1, 0.3, n_channels)[:, None] * wave
+    return data.with_signals((data.X + 1.2e-5 * data.y[:, None, None] * pattern).astype(np.float32))
+
+
+@pytest.mark.parametrize("n_channels", [1, 4])
+@pytest.mark.parametrize("name", ["xdawn-lr", "xdawn-lr-centred", "courses-lda"])
+def test_responses_are_found(name, n_channels):
+    training, validation, test = (responses(120, seed, n_channels) for seed in (0, 10, 20))
+    selected = ENTRIES[name].fit(training, validation, TINY)
+    found = selected.predict(test)
+    recalls = [(found.labels[test.y == label] == label).mean() for label in (0, 1)]
+    assert np.mean(recalls) > 0.8
+    assert selected.choice["n_looks"] == 3
+
+
+@pytest.mark.parametrize("name", ["xdawn-lr", "courses-lda"])
+def test_a_flat_channel_or_window_stops_nobody(name):
+    data = responses(60, 0)
+    data.X[:, 2] = 0
+    data.X[7] = 0
+    assert np.isfinite(ENTRIES[name].fit(data, data, TINY).predict(data).probabilities).all()
+
+
 def sleep(seed):
     """Stages of eight windows each, and so little of an oscillation that single windows are uncertain."""
     data = noise(192, 3, n_channels=1, classes=STAGES, seed=seed)
@@ -78,3 +106,7 @@ def test_the_hidden_markov_model_does_not_mind_the_order_of_windows():
 def test_specialists_are_for_their_kind_of_task(classes, suited):
     facts = TaskFacts("some", classes, ("Cz",), 800, 200.0)
     assert {name for name, entry in ENTRIES.items() if not entry.unsuited(facts)} == suited
+    both = {"xdawn-lr", "xdawn-lr-centred", "courses-lda"} if classes else set()
+    assert {name for name, entry in ENTRIES.items() if not entry.unsuited(facts._replace(is_event_related=True))} == (
+        suited | both
+    )

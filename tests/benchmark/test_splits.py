@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiny_tasks import SUBJECTS, noise_data
 
-from mne_specmoe.benchmark.splits import Split, by_block, by_session, by_subject, fixed_subjects
+from mne_specmoe.benchmark.splits import Split, by_block, by_session, by_subject, fixed_subjects, within_subject
 
 
 def names_of(names, split) -> list[dict[str, list[str]]]:
@@ -77,8 +77,49 @@ def test_blocks_leave_a_gap_between_parts_and_never_validate_beside_the_test():
         assert apart.min() == 3  # windows of 1 s: 2 s lie between
 
 
+def runs(n_runs, n_per_run=12):
+    """Windows of 1 s in so many runs of each subject."""
+    parts = []
+    for subject, n in n_runs.items():
+        part = noise_data(subjects=(subject,), n_per_subject=n * n_per_run)
+        run = np.arange(len(part)) // n_per_run
+        parts.append(replace(part, recordings=np.char.add(f"{subject}-", run.astype(str)),
+                             starts=200 * (np.arange(len(part)) % n_per_run)))  # fmt: skip
+    return parts[0].joined(parts[1]) if len(parts) > 1 else parts[0]
+
+
+def test_each_subject_has_folds_of_its_own_that_leave_runs_out():
+    data = runs({"A": 5, "B": 3})
+    split = within_subject(4, gap_seconds=2)(data)
+    assert (split.by, split.gap_seconds) == ("run", 2)
+    assert [fold.name for fold in split.folds] == [
+        *(f"A, runs {number} of 4" for number in range(1, 5)), *(f"B, runs {number} of 3" for number in range(1, 4)),
+    ]  # fmt: skip
+    folds = names_of(data.recordings, split)
+    assert folds[0] == {"test": ["A-0", "A-4"], "validation": ["A-1"], "training": ["A-2", "A-3"]}
+    assert folds[3] == {"test": ["A-3"], "validation": ["A-0", "A-4"], "training": ["A-1", "A-2"]}
+    assert folds[4] == {"test": ["B-0"], "validation": ["B-1"], "training": ["B-2"]}
+    assert sorted(np.concatenate([fold.test for fold in split.folds])) == list(range(len(data)))
+
+
+def test_of_two_runs_one_is_tested_and_the_last_third_of_the_other_validates_after_a_gap():
+    data = runs({"A": 2})
+    first, second = within_subject(4, gap_seconds=2)(data).folds
+    assert names_of(data.recordings, within_subject(4, 2)(data))[0] == {
+        "test": ["A-0"], "validation": ["A-1"], "training": ["A-1"],
+    }  # fmt: skip
+    assert data.starts[first.training].max() == 5 * 200
+    assert data.starts[first.validation].tolist() == [200 * second for second in (8, 9, 10, 11)]
+    assert set(data.recordings[second.test]) == {"A-1"}
+
+
+def test_a_subject_with_one_run_has_none_to_leave_out():
+    with pytest.raises(ValueError, match="B has one run"):
+        within_subject(4, 2)(runs({"A": 3, "B": 1}))
+
+
 @pytest.mark.parametrize("make", [lambda: by_subject([SUBJECTS], 2), lambda: by_session([("a",), ("b",)]),
-                                  lambda: by_block(2, 6, 2)])  # fmt: skip
+                                  lambda: by_block(2, 6, 2), lambda: within_subject(2, 1)])  # fmt: skip
 def test_two_folds_are_too_few(make):
     with pytest.raises(ValueError, match="Three folds.*got 2"):
         make()

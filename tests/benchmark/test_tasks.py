@@ -22,6 +22,9 @@ HERE = {  # subjects, windows
     "ssvep_exo": (8, 512),
     "mouse_sleep": (1, 338),
     "eegbci": (1, 90),
+    "eegmmidb_fists": (1, 90),
+    "muse_p300": (4, 8550),
+    "muse_n170": (3, 2361),
 }
 ELSEWHERE = ("eegmat_fixed", "eegbci_fixed")
 
@@ -187,7 +190,8 @@ def test_real_data_is_what_was_frozen_and_does_not_leak(data_root, name):
     check_split(data, task.split(data))
     for fold in task.split(data).folds:
         shared = set(data.subjects[fold.training]) & set(data.subjects[fold.test])
-        assert bool(shared) == (HERE[name][0] == 1)
+        assert bool(shared) == (HERE[name][0] == 1 or task.is_event_related)
+        assert not task.is_event_related or not set(data.recordings[fold.training]) & set(data.recordings[fold.test])
         assert set(data.y[fold.training].tolist()) == set(range(len(task.classes)))
         if name != "mouse_sleep":  # whose one REM episode is in two of five test parts
             assert set(data.y[fold.test].tolist()) == set(range(len(task.classes)))

@@ -1,5 +1,7 @@
 """Rebuilding by envelopes: how strong every bin of a spectrogram was, read off an embedding."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,7 +12,7 @@ from mne_specmoe.models.specmoe.masking import HOP, N_FFT
 from mne_specmoe.signal.spectral import istft, stft
 
 N_FREQS = N_FFT // 2 + 1
-_SMOOTH = (1.0, 2.0, 3.0, 2.0, 1.0)  # over bins of 0.5 Hz
+_REACH = 5  # bins of 0.5 Hz on either side that an envelope is smoothed over: about as far as a mask's bumps reach
 _FLOOR = 1e-4  # of a smoothed power, about 40 dB below that of noise at the same amplitude
 _MOST_GAIN = 4.0  # nepers: 55 times
 
@@ -19,14 +21,13 @@ class EnvelopeDecoder(nn.Module):
     """Give the spectrogram of what the network sees the envelope that it reads off its embedding.
 
     A mask multiplies a spectrogram by numbers of 0 and more, so it leaves the phases where it leaves anything, and
-    what has to be rebuilt are amplitudes. With the spectrogram S of what the network sees, its log envelope V, smoothed
-    over neighbouring frequencies, and an envelope E and a share a in (0, 1) that are both linear in features of the
-    embedding,
+    what has to be rebuilt are amplitudes. With the spectrogram S of what the network sees, its log envelope V
+    (`log_envelope`), and an envelope E and a share a in (0, 1) that are both linear in features of the embedding,
 
     .. math:: \\hat S = S \\, (1 + a \\, (e^{E - V} - 1))
 
-    Where the decoder is told what the mask kept, only the share depends on that, and not the envelope. So nothing of a clean amplitude comes in by another way than the embedding, and an embedding that ignores the EEG
-    rebuilds badly.
+    Where the decoder is told what the mask kept, only the share depends on that, and not the envelope. So nothing of a
+    clean amplitude comes in by another way than the embedding, and an embedding that ignores the EEG rebuilds badly.
 
     Parameters
     ----------
@@ -68,12 +69,17 @@ class EnvelopeDecoder(nn.Module):
 
 
 def log_envelope(spectrum: Tensor) -> Tensor:
-    """Logarithm of the amplitudes of a spectrogram [..., F, M], smoothed over five frequencies."""
-    power = spectrum.real.square() + spectrum.imag.square()
-    kernel = power.new_tensor(_SMOOTH) / sum(_SMOOTH)
+    """Logarithm of the amplitudes of a spectrogram [..., F, M] times root frequency, smoothed over 11 frequencies.
+
+    Root frequency, so that of EEG, whose power is about 1/f, all frequencies count alike. What is finer than the
+    smoothing is noise to a network, and stays as the spectrogram has it.
+    """
+    bins = torch.arange(spectrum.shape[-2], dtype=spectrum.real.dtype, device=spectrum.device).clamp_min(1)
+    power = (spectrum.real.square() + spectrum.imag.square()) * (0.5 * bins)[:, None]
+    kernel = 1 - torch.arange(-_REACH, _REACH + 1, dtype=power.dtype, device=power.device).abs() / (_REACH + 1)
     series = power.movedim(-2, -1).reshape(-1, 1, power.shape[-2])  # [·, 1, F]
-    padded = F.pad(series, (2, 2), mode="replicate")
-    smooth = F.conv1d(padded, kernel[None, None]).view(power.movedim(-2, -1).shape).movedim(-1, -2)
+    padded = F.pad(series, (_REACH, _REACH), mode="replicate")
+    smooth = F.conv1d(padded, (kernel / kernel.sum())[None, None]).view(power.movedim(-2, -1).shape).movedim(-1, -2)
     return 0.5 * (smooth + _FLOOR * _noise_power()).log()
 
 
@@ -84,5 +90,4 @@ def _noise_power() -> float:
 
 def _typical_envelope() -> Tensor:
     """Log envelope of 1/f noise that has variance 1 once it is emphasised: where training begins."""
-    frequencies = torch.arange(N_FREQS).clamp_min(1) * 0.5
-    return 0.5 * (2 / frequencies * _noise_power()).log()
+    return torch.full((N_FREQS,), 0.5 * math.log(2 * _noise_power()))

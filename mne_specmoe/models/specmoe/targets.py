@@ -147,10 +147,11 @@ def pair_correlations(cross: Tensor, index: Tensor) -> Tensor:
 
 
 def pair_index(x: Tensor) -> Tensor:
-    """Pairs of channels of x [B, C, T]: [2, P]. Of many channels a part, those whose numbers differ least."""
+    """Pairs of channels of x [B, C, T]: [2, P]. Of many channels a part, spread evenly over how far numbers differ."""
     first, second = torch.triu_indices(x.shape[1], x.shape[1], offset=1, device=x.device)
-    order = (second - first).argsort(stable=True)[:_MOST_PAIRS]
-    return torch.stack([first[order], second[order]])
+    order = (second - first).argsort(stable=True)
+    chosen = torch.linspace(0, max(len(order) - 1, 0), min(len(order), _MOST_PAIRS), device=x.device).round().long()
+    return torch.stack([first[order[chosen]], second[order[chosen]]])
 
 
 def _in_bands(values: Tensor, edges: tuple[float, ...]) -> Iterable[Tensor]:

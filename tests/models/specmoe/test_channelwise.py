@@ -1,4 +1,4 @@
-"""The channelwise layout, second edition: places, padding, positions, mixtures, decoders, two sets of normalisations."""
+"""The channelwise layout, second edition: places, padding, positions, decoders, two sets of normalisations."""
 
 import pytest
 import torch

@@ -2,17 +2,14 @@
 
 import pytest
 
-from mne_specmoe.models.specmoe.config import SpecHiNetConfig
+from mne_specmoe.models.specmoe.config import LAYOUTS, SpecHiNetConfig
 
 
 def test_what_is_not_said_is_the_layouts():
-    ours, published = SpecHiNetConfig(), SpecHiNetConfig("published")
-    assert (ours.dropout, ours.amplitude, ours.decoder, ours.masked_norms, ours.n_mixtures) == (
-        0.0, "relative", "envelope", True, 2,
-    )  # fmt: skip
-    assert (published.dropout, published.amplitude, published.decoder, published.masked_norms, published.n_mixtures) == (
-        0.2, "absolute", "signal", False, 0,
-    )  # fmt: skip
+    names = ("dropout", "amplitude", "decoder", "masked_norms", "n_mixtures")
+    ours, published = ([getattr(SpecHiNetConfig(layout), name) for name in names] for layout in LAYOUTS)
+    assert ours == [0.0, "relative", "envelope", True, 2]
+    assert published == [0.2, "absolute", "signal", False, 0]
 
 
 @pytest.mark.parametrize(

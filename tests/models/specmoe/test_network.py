@@ -1,3 +1,5 @@
+from copy import deepcopy
+
 import pytest
 import torch
 from lively_experts import LAYOUTS, distance, eeg, lively, parts, places
@@ -343,6 +345,53 @@ def test_locations_of_another_shape_are_refused(layout):
 
 
 # Untrained networks
+
+
+def changed(before: dict[str, torch.Tensor], module: nn.Module) -> set[str]:
+    return {name for name, tensor in module.state_dict().items() if not torch.equal(before[name], tensor)}
+
+
+def spread(expert: SpecHiNetEncoder) -> float:
+    """How much embeddings of unlike recordings differ, as a part of their size."""
+    times = torch.arange(600) / 200
+    x = torch.stack([0.3 * torch.sin(2 * torch.pi * f * times) for f in (3, 10, 25)])[:, None]
+    with torch.no_grad():
+        embedding = expert.eval()(x).mean(-1)
+    return (embedding.std(0).norm() / embedding.mean(0).norm()).item()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_settling_keeps_untrained_embeddings_of_unlike_signals_apart(layout):
+    torch.manual_seed(0)
+    expert = SpecHiNetEncoder(SpecHiNetConfig(layout))
+    before = spread(expert)
+    settle_normalisation(expert)
+    assert spread(expert) > (100 if layout == "published" else 2) * before  # attention keeps what comes in
+    assert spread(expert) > 0.02
+
+
+def test_settling_is_deterministic_and_touches_running_statistics_only():
+    torch.manual_seed(0)
+    first = SpecHiNetEncoder(SpecHiNetConfig())
+    second, before = deepcopy(first), deepcopy(first.state_dict())
+    torch.manual_seed(1)
+    settle_normalisation(first)
+    torch.manual_seed(2)
+    settle_normalisation(second)
+    assert not changed(first.state_dict(), second)
+    leaves = {name.rsplit(".", 1)[1] for name in changed(before, first)}
+    assert leaves == {"running_mean", "running_var", "num_batches_tracked"}
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_settling_leaves_modes_momentum_and_random_state_as_they_were(training):
+    expert = SpecHiNetEncoder(SpecHiNetConfig()).train(training)
+    random_state = torch.get_rng_state()
+    settle_normalisation(expert)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert all(module.training is training for module in expert.modules())
+    assert {m.momentum for m in expert.modules() if isinstance(m, nn.BatchNorm1d)} == {0.1}
+    assert all(parameter.grad is None for parameter in expert.parameters())
 
 
 def norms_of(encoder: SpecHiNetEncoder) -> dict[str, nn.BatchNorm1d]:

@@ -1,0 +1,1 @@
+"""The health check of pretrained networks: what their features carry, and what they ignore."""
