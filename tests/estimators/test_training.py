@@ -237,7 +237,7 @@ def test_experts_that_are_freed_change_in_parameters_and_buffers(kind, unfreeze_
     parameters = {"unfreeze_epoch": unfreeze_epoch, "max_epochs": 2, "validation_fraction": None}
     estimator = make(kind, weights=paths[0], **parameters).fit(epochs)
     changed = set(states_differ(estimator.network_.experts[0], encoders[0]))
-    assert {"down1.short.0.conv.weight", "down1.short.0.norm.running_mean", "attention2.query.weight"} <= changed
+    assert {"short.0.conv.weight", "short.0.norm.running_mean", "attention2.time.query_key.weight"} <= changed
     assert [row["experts_frozen"] for row in estimator.history_] == [True] * unfreeze_epoch + [False] * (
         2 - unfreeze_epoch
     )
