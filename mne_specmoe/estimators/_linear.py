@@ -27,7 +27,7 @@ DEFAULT_STRENGTH = 3.0
 
 _N_FOLDS = 5
 _PATIENCE = 2  # strengths in a row that are worse than the best before no stronger one is tried
-_SHARE_PENALTY = 0.02  # on squared distances from equal shares: with few epochs, losses hardly tell blocks apart
+_FACTOR_PENALTY = 0.02  # on squared distances from equal factors: with few epochs, losses hardly tell blocks apart
 _RANK_TOLERANCE = 1e-10
 _SMALLEST_PROBABILITY = 1e-9
 
@@ -46,7 +46,8 @@ class Solution(NamedTuple):
     strengths : list of float
         The one of `STRENGTHS` that was chosen for each block.
     shares : list of float
-        What the outputs of each block are multiplied by.
+        How much of the outputs is of each block: how far what it adds is spread over epochs, those set aside in the
+        folds if there are any, as a share of the sum of these.
     loss : float | None
         Mean loss in the inner folds; None if there were none.
     """
@@ -137,18 +138,23 @@ def solve(blocks: Sequence[np.ndarray], problem: Problem, folds: Sequence[Fold])
     problem : Problem
         What to predict.
     folds : sequence of (ndarray, ndarray)
-        Places to solve with and to compare; without any, strengths are `DEFAULT_STRENGTH` and all blocks count alike.
+        Places to solve with and to compare; without any, strengths are `DEFAULT_STRENGTH` and factors are equal.
 
     Returns
     -------
     solution : Solution
     """
     trials = [_try_strengths(block, problem, folds) for block in blocks]
-    shares, loss = _weigh([trial.outputs for trial in trials], problem, folds)
+    factors, loss = _weigh([trial.outputs for trial in trials], problem, folds)
     models = [_solve_block(block, problem, trial.strength) for block, trial in zip(blocks, trials, strict=True)]
-    weights = np.concatenate([share * model[0] for share, model in zip(shares, models, strict=True)], 1)
-    intercepts = sum(share * model[1] for share, model in zip(shares, models, strict=True))
-    return Solution(weights, intercepts, [trial.strength for trial in trials], shares, loss)
+    weights = [factor * model[0] for factor, model in zip(factors, models, strict=True)]
+    intercepts = sum(factor * model[1] for factor, model in zip(factors, models, strict=True))
+    said = [block @ own.T for block, own in zip(blocks, weights, strict=True)]
+    if folds:
+        said = [factor * trial.outputs for factor, trial in zip(factors, trials, strict=True)]
+    spreads = [(outputs - outputs.mean(1, keepdims=True) * (outputs.shape[1] > 1)).std(0).sum() for outputs in said]
+    shares = [float(spread / max(sum(spreads), 1e-12)) for spread in spreads]
+    return Solution(np.concatenate(weights, 1), intercepts, [trial.strength for trial in trials], shares, loss)
 
 
 class _Trial(NamedTuple):
@@ -189,7 +195,7 @@ def _try_strengths(block: np.ndarray, problem: Problem, folds: Sequence[Fold]) -
 def _weigh(
     outputs: Sequence[np.ndarray | None], problem: Problem, folds: Sequence[Fold]
 ) -> tuple[list[float], float | None]:
-    """Shares of the blocks, none of them negative, with the smallest loss of the sum of their outputs; that loss."""
+    """Factors of the blocks, none of them negative, with the smallest loss of the sum of their outputs; that loss."""
     n_blocks = len(outputs)
     if not folds:
         return [1.0 / n_blocks] * n_blocks, None
@@ -201,10 +207,10 @@ def _weigh(
         stacked = stacked - stacked.mean(-1, keepdims=True)
     part = problem.at(compared)
 
-    def objective(shares: np.ndarray) -> tuple[float, np.ndarray]:
-        loss, slope = _loss_and_slope(np.tensordot(shares, stacked, 1), part)
-        away = shares - 1.0 / n_blocks
-        return loss + _SHARE_PENALTY * away @ away, np.tensordot(stacked, slope, 2) + 2 * _SHARE_PENALTY * away
+    def objective(factors: np.ndarray) -> tuple[float, np.ndarray]:
+        loss, slope = _loss_and_slope(np.tensordot(factors, stacked, 1), part)
+        away = factors - 1.0 / n_blocks
+        return loss + _FACTOR_PENALTY * away @ away, np.tensordot(stacked, slope, 2) + 2 * _FACTOR_PENALTY * away
 
     start = np.full(n_blocks, 1.0 / n_blocks)
     found = minimize(objective, start, jac=True, bounds=[(0.0, None)] * n_blocks, method="L-BFGS-B").x

@@ -381,8 +381,8 @@ _PREDICTOR_PARAMETERS = """
     left_out_ : dict of str to str
         Parts that were asked for and could not be had, and why.
     shares_, strengths_ : dict of str to float
-        Of a solved head: how much the outputs of each part count in their sum, and how much the epochs counted against
-        its penalty.
+        Of a solved head: how much of its outputs is of each part (in the inner folds; they add up to 1), and how much
+        the epochs counted against its penalty.
     history_ : list of dict
         Per training epoch: epoch, train_loss, valid_loss, lr, experts_frozen (here: the encoder). A solved head is one
         entry, whose valid_loss is that of the inner folds if nothing was set aside, and whose lr is None.

@@ -6,7 +6,17 @@ import random
 import numpy as np
 import pytest
 import torch
-from estimator_families import CLASSIFIERS, ESTIMATORS, PREDICTORS, PRETRAINED, RATES, READOUTS, REGRESSORS, SPECMOE
+from estimator_families import (
+    CLASSIFIERS,
+    ESTIMATORS,
+    PREDICTORS,
+    PRETRAINED,
+    RATES,
+    READOUTS,
+    REGRESSORS,
+    SPECMOE,
+    TRAINED,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skorch.callbacks import Callback, EarlyStopping
@@ -27,6 +37,16 @@ from mne_specmoe.estimators._training import inner_split
 from mne_specmoe.models.specmoe.published import expert_keys, readout_keys
 
 pytestmark = pytest.mark.filterwarnings("ignore::mne_specmoe.UntrainedWarning")
+
+
+@pytest.fixture(scope="session")
+def make(make):
+    """Make an estimator that trains its head by gradient; heads that are solved for have tests of their own."""
+
+    def trained(kind, **parameters):
+        return make(kind, **(TRAINED.get(kind, {}) | parameters))
+
+    return trained
 
 
 # The inner validation split
@@ -192,7 +212,6 @@ def test_frozen_experts_from_files_keep_every_parameter_and_buffer_to_the_bit(ki
     estimator = make(kind, weights=paths[:2], max_epochs=5).fit(epochs)
     for expert, encoder in zip(estimator.network_.experts, encoders, strict=False):
         assert not states_differ(expert, encoder)
-    assert {name for name, _ in encoders[0].named_buffers()} <= set(encoders[0].state_dict())
     assert all(row["experts_frozen"] for row in estimator.history_)
 
 
@@ -218,7 +237,7 @@ def test_experts_that_are_freed_change_in_parameters_and_buffers(kind, unfreeze_
     parameters = {"unfreeze_epoch": unfreeze_epoch, "max_epochs": 2, "validation_fraction": None}
     estimator = make(kind, weights=paths[0], **parameters).fit(epochs)
     changed = set(states_differ(estimator.network_.experts[0], encoders[0]))
-    assert {"down1.short.0.conv.weight", "down1.short.0.norm.running_mean", "attention2.query.weight"} <= changed
+    assert {"short.0.conv.weight", "short.0.norm.running_mean", "attention2.time.query_key.weight"} <= changed
     assert [row["experts_frozen"] for row in estimator.history_] == [True] * unfreeze_epoch + [False] * (
         2 - unfreeze_epoch
     )
@@ -564,4 +583,5 @@ def test_random_experts_have_the_layout_asked_for_and_are_alive(kind, make, outp
         results[layout] = outputs(estimator, epochs)
         assert results[layout].std(0).max() > 1e-4  # epochs differ
     np.testing.assert_array_equal(results[None], results["channelwise"])
-    assert not np.allclose(results["published"], results["channelwise"])
+    unlike = results["published"].shape != results["channelwise"].shape
+    assert unlike or not np.allclose(results["published"], results["channelwise"])

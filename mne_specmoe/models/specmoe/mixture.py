@@ -438,6 +438,8 @@ bands, locations, expert
     def train(self, mode: bool = True) -> "SpecMoE":
         """Set training mode; frozen experts stay in evaluation mode.
 
+        So do batch normalisations under a linear head, which was solved for with their running statistics.
+
         Parameters
         ----------
         mode : bool
@@ -451,6 +453,10 @@ bands, locations, expert
         super().train(mode)
         if self.experts_frozen:
             self.experts.eval()
+        elif self.config.head == "linear":
+            for module in self.experts.modules():
+                if isinstance(module, nn.BatchNorm1d):
+                    module.eval()
         return self
 
     @property
