@@ -6,6 +6,7 @@ import numpy as np
 
 from mne_specmoe.diagnosis.examinee import READ_STAGE
 from mne_specmoe.diagnosis.findings import (
+    DECISIVE,
     GOOD,
     POOR,
     UNKNOWN,
@@ -137,7 +138,7 @@ def _band_powers(trained: NetworkFindings, spectrum: SpectrumFindings) -> Verdic
     text = f"R² to the relative power in other people, from {READ_STAGE}: {', '.join(parts)}"
     limit = f"at least {LEAST_R2:.0%} of what the spectrum itself gives; below, it is by far the better feature"
     good = all(read[band] >= LEAST_R2 * plain[band] for band in read)
-    return _verdict("band powers", good, text, limit, *read.values(), *plain.values())
+    return _verdict(DECISIVE, good, text, limit, *read.values(), *plain.values())
 
 
 def _best_stage(trained: NetworkFindings, band: str) -> str:
