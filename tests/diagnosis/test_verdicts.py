@@ -69,7 +69,7 @@ def test_sound_numbers_are_good():
         ("dimensions", None, {"participation_ratio": 1.1}),
         ("band powers", None, {"r2": R2 | {"beta": 0.4}}),
         ("against random", None, {"r2": R2 | {"theta": 0.65}}),
-        ("mask", None, {"shares": SHARES | {"mask": 1.1}}),
+        ("mask", None, {"shares": SHARES | {"mask": 1.6}}),
         ("amplitude", None, {"shares": SHARES | {"amplitude": 0.6}}),
         ("features of another person", exchange(other_person=0.74), {}),
         ("features of another person", exchange(own=0.797), {}),
