@@ -24,13 +24,13 @@ class EnvelopeDecoder(nn.Module):
 
     A mask multiplies a spectrogram by numbers of 0 and more, so it leaves the phases where it leaves anything, and
     what has to be rebuilt are amplitudes. With the spectrogram S of what the network sees, its log envelope V
-    (`log_envelope`), and an envelope E and a share a in (0, 1) that are both linear in features of the embedding,
+    (`log_envelope`), and an envelope E that is read off the embedding,
 
-    .. math:: \\hat S = S \\, (1 + a \\, (e^{E - V} - 1))
+    .. math:: \\hat S = S \\, e^{E - V}
 
-    Where the decoder is told what the mask kept, the share depends on that, and the envelope is moved, one number per
-    segment, to the level of what the mask kept. So nothing else of a clean amplitude comes in by another
-    way than the embedding, and an embedding that ignores the EEG rebuilds badly.
+    Where the decoder is told what the mask kept, the envelope is moved, one number per segment, to the level of what
+    the mask kept. Nothing else of an amplitude comes in by another way than the embedding, even where the mask took
+    nothing, so an embedding that ignores the EEG rebuilds badly.
 
     Parameters
     ----------
@@ -39,45 +39,38 @@ class EnvelopeDecoder(nn.Module):
     n_hidden : int
         Features between embedding and envelope.
     told_mask : bool
-        Whether the share in a bin depends on what the mask kept of it, too.
+        Whether the decoder is told what the mask kept.
     """
 
     def __init__(self, n_samples: int, n_hidden: int = 256, *, told_mask: bool = False):
         super().__init__()
-        self.n_samples = n_samples
-        self.told = nn.Parameter(torch.full((N_FREQS, 1), 4.0)) if told_mask else None
+        self.n_samples, self.told_mask = n_samples, told_mask
         self.expand = nn.Linear(EMBED_DIM, n_hidden)
-        self.contract = nn.Linear(n_hidden, 2 * N_FREQS)
+        self.contract = nn.Linear(n_hidden, N_FREQS)
         with torch.no_grad():
             self.contract.weight.mul_(0.1)
-            shares = torch.full((N_FREQS,), -2.0 if told_mask else 0.0)
-            self.contract.bias.copy_(torch.cat([_typical_envelope(), shares]))
+        self.begin_with(_typical_envelope())
 
     @torch.no_grad()
     def begin_with(self, envelope: Tensor) -> None:
         """Let the first guess be the log envelope [n_freqs] given, whatever the embedding."""
-        self.contract.bias[:N_FREQS] = envelope
+        self.contract.bias.copy_(envelope)
 
     def forward(self, embedding: Tensor, x: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Rebuild x [B, C, T] from an embedding [B, C, 128, n]: the signal, and E [B, C, n_freqs, n_frames].
 
-        What the mask kept is [B, 1 or C, n_freqs, m], of use to decoders that are told; of frames beyond m, which hold
-        padding, it took nothing.
+        What the mask kept is [B, 1 or C, n_freqs, m], of use to decoders that are told; frames beyond m hold padding.
         """
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         spectrum = stft(wide, n_fft=N_FFT, hop=HOP)  # [B, C, F, M]
         weights = frame_weights(embedding.shape[-1], spectrum.shape[-1], self.n_samples)
         framed = embedding @ weights.to(embedding)  # [B, C, 128, M]
         output = self.contract(F.gelu(self.expand(framed.transpose(-1, -2)))).transpose(-1, -2)
-        envelope, share = output.to(spectrum.real.dtype).chunk(2, -2)
-        if self.told is not None:
-            share = share + self.told * F.pad(1 - kept, (0, share.shape[-1] - kept.shape[-1]))
-        seen = log_envelope(spectrum)
-        if self.told is not None:
+        envelope, seen = output.to(spectrum.real.dtype), log_envelope(spectrum)
+        if self.told_mask:
             envelope = envelope + _level((seen - envelope)[..., : kept.shape[-1]], kept)
-        gain = (envelope - seen).clamp_max(_MOST_GAIN).exp() - 1
-        rebuilt = istft(spectrum * (1 + share.sigmoid() * gain), n_fft=N_FFT, hop=HOP, n_times=x.shape[-1])
-        return rebuilt.to(x.dtype), envelope
+        gain = (envelope - seen).clamp_max(_MOST_GAIN).exp()
+        return istft(spectrum * gain, n_fft=N_FFT, hop=HOP, n_times=x.shape[-1]).to(x.dtype), envelope
 
 
 def _level(difference: Tensor, kept: Tensor) -> Tensor:
