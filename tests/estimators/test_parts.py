@@ -266,8 +266,8 @@ def test_trained_heads_read_the_other_parts_too(kind, make, sides):
         cross_val_score(make(kind, **options, lr=1e-2), epochs, y, cv=StratifiedKFold(4)).mean()
         for options in (trained, alone)
     ]
-    assert scores[0] > 0.75
-    assert scores[0] > scores[1] + 0.1
+    assert scores[0] > 0.6
+    assert scores[0] > scores[1] + 0.05
 
 
 @pytest.mark.parametrize(("kind", "head"), [(SpecMoEClassifier, "logistic"), (SpecMoERegressor, "ridge")])
