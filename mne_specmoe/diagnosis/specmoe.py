@@ -12,7 +12,7 @@ from torch import Tensor
 from mne_specmoe.diagnosis.bands import RANGE
 from mne_specmoe.diagnosis.examinee import Losses, passes
 from mne_specmoe.models.specmoe.masking import GaussianStftMask, Masked
-from mne_specmoe.models.specmoe.network import STAGES, SpecHiNet, SpecHiNetEncoder, root_mean_square, untrained_like
+from mne_specmoe.models.specmoe.network import STAGES, SpecHiNet, SpecHiNetEncoder, untrained_like
 from mne_specmoe.nn.layers import seeing_masked
 from mne_specmoe.signal.canonical import SFREQ, segment_positions
 
@@ -107,13 +107,14 @@ def decoded(
 ) -> Tensor:
     """What an expert rebuilds of the signals seen [B, C, T] with the features of others; the mean of both branches."""
     n_times = seen.shape[-1]
-    amplitude = root_mean_square(seen) if expert.config.amplitude == "relative" else torch.ones(())
-    positions = segment_positions(0, n_times, device=seen.device)
+    amplitude, positions = expert.encoder.amplitude(seen), segment_positions(0, n_times, device=seen.device)
     with seeing_masked(expert.encoder):
         made = expert.encoder.stages(features_of, positions, locations=locations)
     padded, _ = expert.encoder.pad(seen / amplitude)
     output = expert.decoder(made, padded, locations=locations, kept=kept)
-    return (output.short + output.long)[..., :n_times] / 2 * amplitude
+    if expert.config.amplitude == "relative":
+        output = output.scaled(amplitude)
+    return (output.short + output.long)[..., :n_times] / 2
 
 
 def power_between(x: Tensor, edges: tuple[float, float]) -> np.ndarray:

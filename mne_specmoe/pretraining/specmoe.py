@@ -75,11 +75,13 @@ def pretrain(
         Of the network, see `SpecHiNetConfig`.
     mask : MaskConfig | None
         What is hidden from the network. None: as in the paper.
-    spectral_weight, envelope_weight, masked_weight, clean_share
+    spectral_weight, envelope_weight, masked_weight
         Of the loss, see `ReconstructionObjective`.
     spectrum_weight, pair_weight : float | None
         Of what the embedding of the clean segment has to say, see `FeatureLoss`; both 0: the paper's loss, with
-        nothing of the kind. None: 3 and 1 in the channelwise layout, 0 in the published one.
+        nothing of the kind. None: 3 and 1 in the channelwise layout, 0 in the published one, which takes no others.
+    clean_share : float
+        Share of a batch's segments that are encoded clean, too, see `ReconstructionObjective`.
     max_channels : int | None
         Train on so many channels of a segment, drawn anew for every batch (channelwise layout). None: all.
     max_share : float | None
@@ -159,8 +161,8 @@ def pretrain(
 
     objective = untrained(build, plan.config.seed)
     variation = {"max_channels": max_channels, "max_share": max_share, "augment": augment}
-    if objective.feature_loss is not None:
-        objective.feature_loss.learn(first_signals(plan, N_STATISTICS, **variation))
+    if layout == "channelwise":
+        objective.learn(first_signals(plan, N_STATISTICS, **variation))
     settings = {
         "model": asdict(objective.network.config),
         "mask": asdict(mask),

@@ -121,7 +121,7 @@ def decoder_modules(config: SpecHiNetConfig) -> dict[str, nn.Module]:
 
 def decode(decoder: nn.Module, made: Stages, x: Tensor, locations: Tensor, kept: Tensor | None) -> Reconstruction:
     """Rebuild the padded x [B, C, T] from what the encoder made of it, told what the mask kept if it may know."""
-    kept = _all_frames(kept, x) if decoder.config.told_mask else None
+    kept = _known(kept, x) if decoder.config.told_mask else None
     if decoder.config.decoder == "envelope":
         short, short_envelope = decoder.envelope_short(made.embedding[:, :, 0], x, kept)
         long, long_envelope = decoder.envelope_long(made.embedding[:, :, 1], x, kept)
@@ -131,12 +131,11 @@ def decode(decoder: nn.Module, made: Stages, x: Tensor, locations: Tensor, kept:
     return _draw(decoder, made, x, locations)
 
 
-def _all_frames(kept: Tensor | None, x: Tensor) -> Tensor:
-    """What the mask kept [B, 1 or C, F, M] (None: all), in the frames of the padded x [B, C, T]."""
-    n_all = n_frames(x.shape[-1], n_fft=N_FFT, hop=HOP)
+def _known(kept: Tensor | None, x: Tensor) -> Tensor:
+    """What the mask kept [B, 1 or C, F, M], of all frames of x [B, C, T] where nothing was said."""
     if kept is None:
-        return x.new_ones(1, 1, N_FFT // 2 + 1, n_all)
-    return F.pad(kept, (0, n_all - kept.shape[-1]), value=1.0).to(x)
+        return x.new_ones(1, 1, N_FFT // 2 + 1, n_frames(x.shape[-1], n_fft=N_FFT, hop=HOP))
+    return kept.to(x)
 
 
 def _draw(decoder: nn.Module, made: Stages, x: Tensor, locations: Tensor) -> Reconstruction:

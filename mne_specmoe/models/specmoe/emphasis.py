@@ -50,6 +50,7 @@ def _taps() -> Tensor:
     slope = np.linspace(_FULL, _END, 100)
     frequencies = np.concatenate([[0.0, _BEGIN], slope, [_NOTHING, SFREQ / 2]])
     gains = np.concatenate([[0.0, 0.0], np.sqrt(slope), [0.0, 0.0]])
-    taps = torch.from_numpy(firwin2(_N_TAPS, frequencies, gains, fs=SFREQ))
-    window = torch.hann_window(_N_TAPS, periodic=False, dtype=taps.dtype)
-    return taps - window * taps.sum() / window.sum()
+    with torch.inference_mode(False):  # the filter may serve training later on
+        taps = torch.from_numpy(firwin2(_N_TAPS, frequencies, gains, fs=SFREQ))
+        window = torch.hann_window(_N_TAPS, periodic=False, dtype=taps.dtype)
+        return taps - window * taps.sum() / window.sum()

@@ -15,6 +15,8 @@ N_FREQS = N_FFT // 2 + 1
 _REACH = 5  # bins of 0.5 Hz on either side that an envelope is smoothed over: about as far as a mask's bumps reach
 _FLOOR = 1e-4  # of a smoothed power, about 40 dB below that of noise at the same amplitude
 _MOST_GAIN = 4.0  # nepers: 55 times
+_N_LEVEL = 90  # frequencies that say how strong a segment is: from 1 to 45 Hz
+_LEAST_LEFT = 1e-4  # of power, of what a mask kept of a bin
 
 
 class EnvelopeDecoder(nn.Module):
@@ -22,12 +24,13 @@ class EnvelopeDecoder(nn.Module):
 
     A mask multiplies a spectrogram by numbers of 0 and more, so it leaves the phases where it leaves anything, and
     what has to be rebuilt are amplitudes. With the spectrogram S of what the network sees, its log envelope V
-    (`log_envelope`), and an envelope E and a share a in (0, 1) that are both linear in features of the embedding,
+    (`log_envelope`), and an envelope E that is read off the embedding,
 
-    .. math:: \\hat S = S \\, (1 + a \\, (e^{E - V} - 1))
+    .. math:: \\hat S = S \\, e^{E - V}
 
-    Where the decoder is told what the mask kept, only the share depends on that, and not the envelope. So nothing of a
-    clean amplitude comes in by another way than the embedding, and an embedding that ignores the EEG rebuilds badly.
+    Where the decoder is told what the mask kept, the envelope is moved, one number per segment, to the level of what
+    the mask kept. Nothing else of an amplitude comes in by another way than the embedding, even where the mask took
+    nothing, so an embedding that ignores the EEG rebuilds badly.
 
     Parameters
     ----------
@@ -36,36 +39,50 @@ class EnvelopeDecoder(nn.Module):
     n_hidden : int
         Features between embedding and envelope.
     told_mask : bool
-        Whether the share in a bin depends on what the mask kept of it, too.
+        Whether the decoder is told what the mask kept.
     """
 
     def __init__(self, n_samples: int, n_hidden: int = 256, *, told_mask: bool = False):
         super().__init__()
-        self.n_samples = n_samples
-        self.told = nn.Parameter(torch.full((N_FREQS, 1), 4.0)) if told_mask else None
+        self.n_samples, self.told_mask = n_samples, told_mask
         self.expand = nn.Linear(EMBED_DIM, n_hidden)
-        self.contract = nn.Linear(n_hidden, 2 * N_FREQS)
+        self.contract = nn.Linear(n_hidden, N_FREQS)
         with torch.no_grad():
             self.contract.weight.mul_(0.1)
-            shares = torch.full((N_FREQS,), -2.0 if told_mask else 0.0)
-            self.contract.bias.copy_(torch.cat([_typical_envelope(), shares]))
+        self.begin_with(_typical_envelope())
+
+    @torch.no_grad()
+    def begin_with(self, envelope: Tensor) -> None:
+        """Let the first guess be the log envelope [n_freqs] given, whatever the embedding."""
+        self.contract.bias.copy_(envelope)
 
     def forward(self, embedding: Tensor, x: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Rebuild x [B, C, T] from an embedding [B, C, 128, n]: the signal, and E [B, C, n_freqs, n_frames].
 
-        What the mask kept is [B, 1 or C, n_freqs, n_frames], of use to decoders that are told.
+        What the mask kept is [B, 1 or C, n_freqs, m], of use to decoders that are told; frames beyond m hold padding.
         """
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         spectrum = stft(wide, n_fft=N_FFT, hop=HOP)  # [B, C, F, M]
         weights = frame_weights(embedding.shape[-1], spectrum.shape[-1], self.n_samples)
         framed = embedding @ weights.to(embedding)  # [B, C, 128, M]
         output = self.contract(F.gelu(self.expand(framed.transpose(-1, -2)))).transpose(-1, -2)
-        envelope, share = output.to(spectrum.real.dtype).chunk(2, -2)
-        if self.told is not None:
-            share = share + self.told * (1 - kept)
-        gain = (envelope - log_envelope(spectrum)).clamp_max(_MOST_GAIN).exp() - 1
-        rebuilt = istft(spectrum * (1 + share.sigmoid() * gain), n_fft=N_FFT, hop=HOP, n_times=x.shape[-1])
-        return rebuilt.to(x.dtype), envelope
+        envelope, seen = output.to(spectrum.real.dtype), log_envelope(spectrum)
+        if self.told_mask:
+            envelope = envelope + _level((seen - envelope)[..., : kept.shape[-1]], kept)
+        gain = (envelope - seen).clamp_max(_MOST_GAIN).exp()
+        return istft(spectrum * gain, n_fft=N_FFT, hop=HOP, n_times=x.shape[-1]).to(x.dtype), envelope
+
+
+def _level(difference: Tensor, kept: Tensor) -> Tensor:
+    """How much stronger a segment is than envelopes say: [B, 1, 1, 1], from 1 to 45 Hz.
+
+    The mean of what was seen less what is said [B, C, F, M], weighed by what a mask [B, 1 or C, F, M] kept of the
+    power, and corrected for that.
+    """
+    left = _smoothed(kept.to(difference).square()).clamp_min(_LEAST_LEFT)
+    difference, left = difference[:, :, 2:_N_LEVEL], left[:, :, 2:_N_LEVEL].expand_as(difference[:, :, 2:_N_LEVEL])
+    level = ((difference - 0.5 * left.log()) * left).sum((1, 2, 3)) / left.sum((1, 2, 3))
+    return level[:, None, None, None]
 
 
 def log_envelope(spectrum: Tensor) -> Tensor:
@@ -76,11 +93,15 @@ def log_envelope(spectrum: Tensor) -> Tensor:
     """
     bins = torch.arange(spectrum.shape[-2], dtype=spectrum.real.dtype, device=spectrum.device).clamp_min(1)
     power = (spectrum.real.square() + spectrum.imag.square()) * (0.5 * bins)[:, None]
+    return 0.5 * (_smoothed(power) + _FLOOR * _noise_power()).log()
+
+
+def _smoothed(power: Tensor) -> Tensor:
+    """Weighted mean of power [..., F, M] over 11 frequencies."""
     kernel = 1 - torch.arange(-_REACH, _REACH + 1, dtype=power.dtype, device=power.device).abs() / (_REACH + 1)
-    series = power.movedim(-2, -1).reshape(-1, 1, power.shape[-2])  # [·, 1, F]
-    padded = F.pad(series, (_REACH, _REACH), mode="replicate")
-    smooth = F.conv1d(padded, (kernel / kernel.sum())[None, None]).view(power.movedim(-2, -1).shape).movedim(-1, -2)
-    return 0.5 * (smooth + _FLOOR * _noise_power()).log()
+    series = power.movedim(-2, -1)
+    padded = F.pad(series.reshape(-1, 1, series.shape[-1]), (_REACH, _REACH), mode="replicate")  # [·, 1, F]
+    return F.conv1d(padded, (kernel / kernel.sum())[None, None]).view(series.shape).movedim(-1, -2)
 
 
 def _noise_power() -> float:

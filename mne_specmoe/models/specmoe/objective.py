@@ -5,6 +5,7 @@ masked signal, this one compares with the clean one, as the paper says.
 """
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -168,6 +169,21 @@ class ReconstructionObjective(nn.Module):
         loss = sum(others.values(), loss)
         terms |= {name: term.detach() for name, term in others.items()}
         return loss, terms | {"masked_mse": F.mse_loss(masked.float(), clean.float()).detach()}
+
+    @torch.no_grad()
+    def learn(self, signals: Iterable[Tensor]) -> None:
+        """Take the statistics that training begins with from clean signals, each (n_segments, n_channels, n_times).
+
+        Those of the targets of the feature loss, and the mean log envelope, with which decoders of envelopes begin.
+        """
+        signals = list(signals)
+        if self.feature_loss is not None:
+            self.feature_loss.learn(signals)
+        if self.network.config.decoder == "envelope":
+            levels = [x / self.network.encoder.amplitude(x) for x in signals]
+            envelopes = [log_envelope(stft(x, n_fft=MASK_FRAME, hop=HOP)).mean((0, 1, 3)) for x in levels]
+            for decoder in (self.network.decoder.envelope_short, self.network.decoder.envelope_long):
+                decoder.begin_with(torch.stack(envelopes).mean(0))
 
     def _read(self, batch: Batch) -> dict[str, Tensor]:
         """Terms of the feature loss, from the clean view of a share of the batch."""

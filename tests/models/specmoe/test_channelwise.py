@@ -261,7 +261,10 @@ def test_only_a_decoder_that_is_told_the_mask_depends_on_it(decoder):
         expert = lively(decoder=decoder, told_mask=told)
         outputs = [parts(expert(masked, kept=each)) for each in (None, torch.ones_like(kept), kept, kept[:, :1])]
         assert all(torch.equal(a, b) for a, b in zip(outputs[0], outputs[1], strict=True))
-        assert [torch.equal(a, b) for a, b in zip(outputs[0], outputs[2], strict=True)] == [not told] * len(outputs[0])
+        same = [torch.equal(a, b) for a, b in zip(outputs[0], outputs[2], strict=True)]
+        if decoder == "envelope":
+            assert same.pop()  # the envelope, which is read off the embedding alone
+        assert same == [not told] * len(same)
         assert torch.equal(outputs[2][0], outputs[3][0]) == (not told)
 
 
@@ -270,9 +273,9 @@ def test_what_a_mask_kept_is_told_where_it_was():
     expert, x = lively(told_mask=True, amplitude="absolute"), eeg(1, 1, 6000)
     kept = torch.ones(1, 1, 201, 31)
     kept[..., 15] = 0.0  # around 15 s
-    changed = (expert(x).envelope - expert(x, kept=kept).envelope).abs().amax((0, 1, 2, 3))
-    assert changed[14:17].min() > 1e-3
-    assert changed[:13].max() == changed[18:].max() == 0
+    changed = (expert(x).short - expert(x, kept=kept).short).abs()[0, 0]
+    assert changed[2900:3100].max() > 1e-3
+    assert max(changed[:2800].max(), changed[3200:].max()) < 1e-5
 
 
 # Amplitudes

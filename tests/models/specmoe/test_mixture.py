@@ -15,7 +15,6 @@ from mne_specmoe.models.specmoe.mixture import (
     SpecMoE,
     SpecMoEConfig,
     SpectralGate,
-    pooled_embeddings,
 )
 from mne_specmoe.models.specmoe.network import SpecHiNet, SpecHiNetEncoder, settle_normalisation
 from mne_specmoe.signal.canonical import pad

@@ -241,7 +241,7 @@ def test_every_parameter_of_the_encoder_gets_a_gradient(layout, training):
 @pytest.mark.parametrize(("layout", "options"), KINDS)
 def test_reconstruction_error_reaches_every_parameter(layout, options):
     expert = lively(layout, **options)
-    output = expert(eeg(2, 3, 480), locations=some_unknown(3))
+    output = expert(eeg(2, 3, 480), locations=some_unknown(3), kept=torch.full((1, 1, 201, 4), 0.5))
     sum(part.square().mean() for part in parts(output)).backward()
     for name, parameter in expert.named_parameters():
         if "masked_norm" in name or not has_masked_norms_for(expert, name):

@@ -100,13 +100,17 @@ def test_constant_and_equal_channels_have_finite_targets():
     )
 
 
-def test_pairs_are_all_of_few_channels_and_the_nearest_numbers_of_many():
+def test_pairs_are_all_of_few_channels_and_spread_evenly_over_those_of_many():
     few = pair_index(torch.zeros(1, 5, 10)).T.tolist()
     assert sorted(few) == [[i, j] for i in range(5) for j in range(i + 1, 5)]
     assert pair_index(torch.zeros(1, 1, 10)).shape == (2, 0)
     many = pair_index(torch.zeros(1, 19, 10))
     assert many.shape == (2, 64)
-    assert (many[1] - many[0]).max() == 4
+    apart = many[1] - many[0]
+    assert apart.unique().tolist()[0] == 1
+    assert apart.max() == 18
+    # Of 171 pairs, those at each distance are taken in proportion.
+    assert all(abs((apart == n).sum() - 64 * (19 - n) / 171) < 1.5 for n in range(1, 19))
     assert len(set(map(tuple, many.T.tolist()))) == 64
 
 
