@@ -612,7 +612,10 @@ def _add_features(verbs) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="a .npz file")
     _add_windows(parser)
     add = parser.add_argument
-    add("--time-pooling", choices=("mean", "max"), default="mean", help="how tokens become one vector")
+    add(
+        "--parts", type=_words, help="what features are made of, as spectrum,covariance (the pretrained networks alone)"
+    )
+    add("--readout", type=_words, help="what is taken of SpecMoE's experts, as embedding.mean,down1.log_std")
     add("--channel-pooling", choices=("mean", "max", "none"), default="mean", help="how channels become one")
     add("--device", default="auto", help="auto, cpu, cuda, mps")
 
@@ -636,7 +639,8 @@ def _features(arguments: argparse.Namespace) -> int:
         arguments.out,
         weights=_one_or_all(arguments.weights),
         **_windows(arguments),
-        time_pooling=arguments.time_pooling,
+        parts=arguments.parts,
+        readout=arguments.readout,
         channel_pooling=None if pooling == "none" else pooling,
         device=arguments.device,
     )

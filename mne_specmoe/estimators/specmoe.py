@@ -132,7 +132,7 @@ class SpecMoEFeaturizer(_SpecMoE, Featurizer):
     >>> epochs, y, groups = make_epochs(n_epochs=8)
     >>> featurizer = SpecMoEFeaturizer(parts=("spectrum", "covariance"))
     >>> featurizer.fit_transform(epochs).shape
-    (8, 1229)
+    (8, 1609)
     >>> featurizer.get_feature_names_out()[-1]
     'covariance_30-45Hz_Pz_Pz'
     """
