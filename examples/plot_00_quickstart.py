@@ -82,7 +82,7 @@ if paths:
     y, groups = epochs.events[:, 2], np.repeat(RUNS, [len(run) for run in runs])
     source, group_name = "EEGMMIDB, subject 1", "run"
 else:
-    epochs, y, groups = make_epochs(45, n_subjects=3, random_state=0)
+    epochs, y, groups = make_epochs(60, n_subjects=3, random_state=0)
     source, group_name = "MADE-UP EEG, no recording", "made-up person"
 
 epochs = as_sklearn(epochs)  # the same epochs, which cross-validation now slices as it does arrays
