@@ -325,7 +325,8 @@ def _add_specmoe(parser: argparse.ArgumentParser) -> None:
     add("--decoder", choices=DECODERS, help="what it puts out; without it, envelope (published: signal)")
     text = "whether decoders of signals and gains see the encoder's early stages"
     add("--bypass", action=argparse.BooleanOptionalAction, default=True, help=text)
-    add("--told-mask", action="store_true", help="tell the decoder what the mask kept")
+    told = "tell the decoder what the mask kept (default: in the channelwise layout)"
+    add("--told-mask", action=argparse.BooleanOptionalAction, default=None, help=told)
     text = "sums over channels that first convolutions see beside each; without it, 2 (published: 0)"
     add("--mixtures", type=int, dest="n_mixtures", help=text)
     add = parser.add_argument_group("loss").add_argument
@@ -611,7 +612,10 @@ def _add_features(verbs) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="a .npz file")
     _add_windows(parser)
     add = parser.add_argument
-    add("--time-pooling", choices=("mean", "max"), default="mean", help="how tokens become one vector")
+    add(
+        "--parts", type=_words, help="what features are made of, as spectrum,covariance (the pretrained networks alone)"
+    )
+    add("--readout", type=_words, help="what is taken of SpecMoE's experts, as embedding.mean,down1.log_std")
     add("--channel-pooling", choices=("mean", "max", "none"), default="mean", help="how channels become one")
     add("--device", default="auto", help="auto, cpu, cuda, mps")
 
@@ -635,7 +639,8 @@ def _features(arguments: argparse.Namespace) -> int:
         arguments.out,
         weights=_one_or_all(arguments.weights),
         **_windows(arguments),
-        time_pooling=arguments.time_pooling,
+        parts=arguments.parts,
+        readout=arguments.readout,
         channel_pooling=None if pooling == "none" else pooling,
         device=arguments.device,
     )

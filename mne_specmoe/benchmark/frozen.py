@@ -13,22 +13,22 @@ class _Known:
 
     Attributes
     ----------
-    parts : tuple of ndarray
+    halves : tuple of ndarray
         Places of the windows to train on and to validate on, in the X of fit.
     known : tuple of Tensor | None
-        What the frozen network pools of the X that is about to be used. None: it has to run.
+        What the frozen network measures of the X that is about to be used. None: it has to run.
     """
 
-    parts: tuple[np.ndarray, np.ndarray]
+    halves: tuple[np.ndarray, np.ndarray]
     known: tuple[torch.Tensor, ...] | None = None
 
     def _inner_split(self, n_epochs, labels, groups, seed):
-        return self.parts
+        return self.halves
 
-    def _map(self, function, epochs):
+    def _measured(self, network, epochs):
         if self.known is None:
-            return super()._map(function, epochs)
-        return self.known if function.__name__ == "pool" else self.known[-1:]
+            return super()._measured(network, epochs)
+        return dict(zip(network.measured_names, self.known, strict=True))
 
 
 class SpecMoEHead(_Known, SpecMoEClassifier):

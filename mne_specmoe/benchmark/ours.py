@@ -157,7 +157,7 @@ class Head:
     def __call__(self, training: TaskData, validation: TaskData, setting: Setting) -> Selected:
         budget = setting.budget
         both = training.joined(validation)
-        parts = np.arange(len(training)), np.arange(len(training), len(both))
+        halves = np.arange(len(training)), np.arange(len(training), len(both))
         n_unfrozen = min(budget.n_unfrozen, budget.n_looks - 1) if self.fine_tunes else 0
         options = {
             "weights": self.weights.file(setting),
@@ -170,7 +170,7 @@ class Head:
             "device": "auto",
         }
         estimator = self._make(both, options, budget.max_channels if n_unfrozen else None)
-        estimator.parts = parts
+        estimator.halves = halves
         estimator.known = self._known(both, setting)
         estimator.fit(both.X, both.y)
 
@@ -195,10 +195,12 @@ class Head:
         callbacks = [DrawChannels(max_channels, options["random_state"])] if max_channels else None
         if self.weights.family == "specmoe":
             make = SpecMoEHead if data.classes else SpecMoENumber
-            return make(**options, gate_scale=self.gate_scale, expert_lr=_EXPERT_LR, callbacks=callbacks)
+            own = {"head": "mlp", "parts": ("experts",), "gate_scale": self.gate_scale, "expert_lr": _EXPERT_LR}
+            return make(**options, **own, callbacks=callbacks)
         make = BrainRVQHead if data.classes else BrainRVQNumber
         names = sites(data.ch_names)
-        return make(**options, encoder_lr=_EXPERT_LR, ch_names=names, on_unknown="nearest" if names else "error")
+        own = {"head": "trained", "parts": ("encoder",), "encoder_lr": _EXPERT_LR}
+        return make(**options, **own, ch_names=names, on_unknown="nearest" if names else "error")
 
     def _known(self, data: TaskData, setting: Setting) -> tuple[torch.Tensor, ...]:
         """What the network pools while it is frozen."""

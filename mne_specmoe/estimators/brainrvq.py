@@ -24,6 +24,9 @@ from mne_specmoe.models.brainrvq.downstream import (
 from mne_specmoe.models.brainrvq.network import BrainRVQEncoder
 from mne_specmoe.nn.parts import check_parts
 
+DEFAULT_PARTS = ("encoder", "amplitude", "spectrum", "covariance", "evoked")
+"""Parts that are used unless told otherwise; powers of single channels did not help in selection."""
+
 _LINEAR_POOLINGS = ("mean", "cls", None)
 
 
@@ -120,11 +123,11 @@ class BrainRVQFeaturizer(_BrainRVQ, Featurizer):
         the encoder does not know where their channels are.
     parts : sequence of str
         What features are made of. ``"encoder"``: pooled tokens of the encoder; ``"amplitude"``: log root mean square
-        per channel; ``"power"``: log power per channel in six bands; ``"spectrum"``: log power spectrum from 1 to 45
-        Hz, averaged over channels; ``"covariance"``: covariances between channels in six bands, in the tangent space at
-        the mean of the training epochs, which is what tells left from right; ``"evoked"``: slow time courses of the
-        channels, in epochs of up to 2 s. Parts that the epochs are too short or too long for step aside: `left_out_`
-        says why.
+        per channel; ``"power"``: log power per channel in 20 bands, relative to all; ``"spectrum"``: log power spectrum
+        from 1 to 45 Hz, averaged over channels; ``"covariance"``: covariances between channels in eight bands, in the
+        tangent space at the mean of the training epochs, which is what tells left from right; ``"evoked"``: slow time
+        courses of the channels, in epochs of up to 2 s. Parts that the epochs are too short or too long for step aside:
+        `left_out_` says why.
     pooling : {"mean", "cls", None}
         What becomes of the tokens: the mean over all seconds of all channels, or the class token (200 features each);
         or None, which keeps channels apart, each the mean over its seconds (200 features per channel). The encoder's
@@ -201,7 +204,7 @@ class BrainRVQFeaturizer(_BrainRVQ, Featurizer):
         sfreq: float | None = None,
         unit: str = "V",
         ch_names: Sequence[str] | None = None,
-        parts: Sequence[str] = PARTS,
+        parts: Sequence[str] = DEFAULT_PARTS,
         pooling: str | None = "mean",
         center_by: str | bool | None = None,
         aliases: str = "10-20",
@@ -314,11 +317,11 @@ _PREDICTOR_PARAMETERS = """
         the encoder does not know where their channels are.
     parts : sequence of str
         What the head reads. ``"encoder"``: pooled tokens of the encoder; ``"amplitude"``: log root mean square per
-        channel; ``"power"``: log power per channel in six bands; ``"spectrum"``: log power spectrum from 1 to 45 Hz,
-        averaged over channels; ``"covariance"``: covariances between channels in six bands, in the tangent space at the
-        mean of the training epochs, which is what tells left from right; ``"evoked"``: slow time courses of the
-        channels, in epochs of up to 2 s. Parts that the epochs are too short or too long for step aside: `left_out_`
-        says why.
+        channel; ``"power"``: log power per channel in 20 bands, relative to all; ``"spectrum"``: log power spectrum
+        from 1 to 45 Hz, averaged over channels; ``"covariance"``: covariances between channels in eight bands, in the
+        tangent space at the mean of the training epochs, which is what tells left from right; ``"evoked"``: slow time
+        courses of the channels, in epochs of up to 2 s. Parts that the epochs are too short or too long for step aside:
+        `left_out_` says why.
     pooling : {"mean", "cls", None, "flatten"}
         What becomes of the tokens: the mean over all seconds of all channels; the class token; only with a solved
         head, None, which keeps channels apart; or, only with a trained one, all tokens, which binds it to 30 s at most.
@@ -459,7 +462,7 @@ class BrainRVQClassifier(_BrainRVQPredictor, Classifier):
         sfreq: float | None = None,
         unit: str = "V",
         ch_names: Sequence[str] | None = None,
-        parts: Sequence[str] = PARTS,
+        parts: Sequence[str] = DEFAULT_PARTS,
         pooling: str | None = "mean",
         center_by: str | bool | None = None,
         head: str = "logistic",
@@ -546,7 +549,7 @@ class BrainRVQRegressor(_BrainRVQPredictor, Regressor):
         sfreq: float | None = None,
         unit: str = "V",
         ch_names: Sequence[str] | None = None,
-        parts: Sequence[str] = PARTS,
+        parts: Sequence[str] = DEFAULT_PARTS,
         pooling: str | None = "mean",
         center_by: str | bool | None = None,
         head: str = "ridge",

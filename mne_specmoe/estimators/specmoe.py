@@ -20,8 +20,8 @@ from mne_specmoe.nn.parts import check_parts
 READOUT = ("embedding.mean", "down1.log_std")
 """What is taken of the experts unless told otherwise."""
 
-ALL_PARTS = PARTS
-"""Parts that are used unless told otherwise."""
+DEFAULT_PARTS = ("experts", "amplitude", "spectrum", "covariance", "evoked")
+"""Parts that are used unless told otherwise; powers of single channels did not help in selection."""
 
 
 class _SpecMoE:
@@ -81,11 +81,11 @@ class SpecMoEFeaturizer(_SpecMoE, Featurizer):
         Names of the channels of arrays; for Epochs, the channels to use.
     parts : sequence of str
         What features are made of. ``"experts"``: statistics of the experts, see `readout`; ``"amplitude"``: log root
-        mean square per channel; ``"power"``: log power per channel in six bands; ``"spectrum"``: log power spectrum
-        from 1 to 45 Hz, averaged over channels; ``"covariance"``: covariances between channels in six bands, in the
-        tangent space at the mean of the training epochs, which is what tells left from right; ``"evoked"``: slow time
-        courses of the channels, in epochs of up to 2 s. Parts that the epochs are too short or too long for step aside:
-        `left_out_` says why.
+        mean square per channel; ``"power"``: log power per channel in 20 bands, relative to all; ``"spectrum"``: log
+        power spectrum from 1 to 45 Hz, averaged over channels; ``"covariance"``: covariances between channels in eight
+        bands, in the tangent space at the mean of the training epochs, which is what tells left from right;
+        ``"evoked"``: slow time courses of the channels, in epochs of up to 2 s. Parts that the epochs are too short or
+        too long for step aside: `left_out_` says why.
     readout : sequence of str
         What is taken of the experts: stage and statistic, such as ``"down1.log_std"``. Stages, in order of depth:
         ``down1``, ``down2``, ``attention1``, ``down3``, ``bottom1``, ``attention2``, ``embedding``. Statistics over
@@ -132,7 +132,7 @@ class SpecMoEFeaturizer(_SpecMoE, Featurizer):
     >>> epochs, y, groups = make_epochs(n_epochs=8)
     >>> featurizer = SpecMoEFeaturizer(parts=("spectrum", "covariance"))
     >>> featurizer.fit_transform(epochs).shape
-    (8, 1229)
+    (8, 1609)
     >>> featurizer.get_feature_names_out()[-1]
     'covariance_30-45Hz_Pz_Pz'
     """
@@ -146,7 +146,7 @@ class SpecMoEFeaturizer(_SpecMoE, Featurizer):
         sfreq: float | None = None,
         unit: str = "V",
         ch_names: Sequence[str] | None = None,
-        parts: Sequence[str] = ALL_PARTS,
+        parts: Sequence[str] = DEFAULT_PARTS,
         readout: Sequence[str] = READOUT,
         channel_pooling: str | None = "mean",
         center_by: str | bool | None = None,
@@ -264,10 +264,11 @@ _PREDICTOR_PARAMETERS = """
         Names of the channels of arrays; for Epochs, the channels to use.
     parts : sequence of str
         What the head reads. ``"experts"``: what the experts say; ``"amplitude"``: log root mean square per channel;
-        ``"power"``: log power per channel in six bands; ``"spectrum"``: log power spectrum from 1 to 45 Hz, averaged
-        over channels; ``"covariance"``: covariances between channels in six bands, in the tangent space at the mean of
-        the training epochs, which is what tells left from right; ``"evoked"``: slow time courses of the channels, in
-        epochs of up to 2 s. Parts that the epochs are too short or too long for step aside: `left_out_` says why.
+        ``"power"``: log power per channel in 20 bands, relative to all; ``"spectrum"``: log power spectrum from 1 to 45
+        Hz, averaged over channels; ``"covariance"``: covariances between channels in eight bands, in the tangent space
+        at the mean of the training epochs, which is what tells left from right; ``"evoked"``: slow time courses of the
+        channels, in epochs of up to 2 s. Parts that the epochs are too short or too long for step aside: `left_out_`
+        says why.
     readout : sequence of str
         What a solved head takes of the experts: stage and statistic, such as ``"down1.log_std"``. Stages, in order of
         depth: ``down1``, ``down2``, ``attention1``, ``down3``, ``bottom1``, ``attention2``, ``embedding``. Statistics
@@ -389,7 +390,7 @@ class SpecMoEClassifier(_SpecMoEPredictor, Classifier):
         sfreq: float | None = None,
         unit: str = "V",
         ch_names: Sequence[str] | None = None,
-        parts: Sequence[str] = ALL_PARTS,
+        parts: Sequence[str] = DEFAULT_PARTS,
         readout: Sequence[str] = READOUT,
         channel_pooling: str | None = "mean",
         center_by: str | bool | None = None,
@@ -464,7 +465,7 @@ class SpecMoERegressor(_SpecMoEPredictor, Regressor):
         sfreq: float | None = None,
         unit: str = "V",
         ch_names: Sequence[str] | None = None,
-        parts: Sequence[str] = ALL_PARTS,
+        parts: Sequence[str] = DEFAULT_PARTS,
         readout: Sequence[str] = READOUT,
         channel_pooling: str | None = "mean",
         center_by: str | bool | None = None,

@@ -1,6 +1,7 @@
 """What estimators take as `weights`: files, names, nothing, or a file's architecture without what it learned."""
 
 import os
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -154,5 +155,8 @@ def brainrvq_encoder(weights: str | os.PathLike | Untrained | None, depth: int, 
 
 
 def warn_untrained(message: str) -> None:
-    """Say that nothing was pretrained."""
-    warnings.warn(message, UntrainedWarning, stacklevel=7)
+    """Say that nothing was pretrained, to whoever called the package."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("mne_specmoe."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, UntrainedWarning, stacklevel=level - 1)

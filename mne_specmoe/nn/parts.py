@@ -34,7 +34,13 @@ EVOKED_SECONDS = 2.0
 SPECTRUM = tuple((i / 2 - 0.25, i / 2 + 0.25) for i in range(2, 91))
 """Bands of the fine spectrum in Hz, around 1, 1.5, …, 45."""
 
-_SHORTEST_SPECTRUM = 200  # samples at 200 Hz: in shorter epochs there is no fine spectrum
+_EDGES = (*range(1, 14), 15, 17, 20, 23, 26, 30, 35, 40, 45)
+NARROW_BANDS = tuple((float(low), float(high)) for low, high in zip(_EDGES[:-1], _EDGES[1:], strict=True))
+"""Bands of the power of single channels, in Hz."""
+
+_ALL = (1.0, 45.0)
+_SPECTRUM_TAPERS = 3  # more would blur lines that are 1 Hz wide
+_ONE_SECOND = 200  # samples at 200 Hz: of shorter epochs, spectra are too coarse for the bands
 _FEWEST_REFERENCED = 8  # channels whose average is a reference; of fewer it would hold much of what is looked for
 _EVOKED_STEP = 8  # samples at 200 Hz
 _SMALLEST_SQUARE = 1e-10  # (0.001 µV)²: a channel that is flat stays so
@@ -124,27 +130,25 @@ class Amplitude(Part):
 
 
 class Power(Part):
-    """Logarithm of the power of every channel in frequency bands.
+    """Logarithm of the power of every channel in 20 bands, relative to its power from 1 to 45 Hz.
 
     Parameters
     ----------
     n_channels : int
         Number of channels.
-    bands : sequence of (float, float)
-        In Hz.
     """
 
-    def __init__(self, n_channels: int, bands: Bands = BANDS):
-        super().__init__(n_channels * len(bands), min_times=shortest(bands))
-        self.bands = tuple(map(tuple, bands))
+    def __init__(self, n_channels: int):
+        super().__init__(n_channels * len(NARROW_BANDS), min_times=_ONE_SECOND)
 
     def measure(self, x: Tensor, activations: object = None) -> Tensor:
         """See `Part`."""
-        return _narrow(log_power(band_powers(x, bands=self.bands)).flatten(1), x)
+        powers = log_power(band_powers(x, bands=(*NARROW_BANDS, _ALL), n_tapers=_SPECTRUM_TAPERS))
+        return _narrow((powers[:, :-1] - powers[:, -1:]).flatten(1), x)
 
     def feature_names(self, ch_names: Sequence[str]) -> list[str]:
-        """``power_8-13Hz_Cz``."""
-        return [f"power_{band}_{name}" for band in map(band_name, self.bands) for name in ch_names]
+        """``power_10-11Hz_Cz``."""
+        return [f"power_{band}_{name}" for band in map(band_name, NARROW_BANDS) for name in ch_names]
 
 
 class Spectrum(Part):
@@ -153,11 +157,11 @@ class Spectrum(Part):
     keeps_channels = False
 
     def __init__(self):
-        super().__init__(len(SPECTRUM), min_times=_SHORTEST_SPECTRUM)
+        super().__init__(len(SPECTRUM), min_times=_ONE_SECOND)
 
     def measure(self, x: Tensor, activations: object = None) -> Tensor:
         """See `Part`."""
-        return _narrow(log_power(band_powers(x, bands=SPECTRUM)).mean(-1), x)
+        return _narrow(log_power(band_powers(x, bands=SPECTRUM, n_tapers=_SPECTRUM_TAPERS)).mean(-1), x)
 
     def feature_names(self, ch_names: Sequence[str]) -> list[str]:
         """``spectrum_10.5Hz``."""
@@ -180,7 +184,7 @@ class Covariance(Part):
 
     def __init__(self, n_channels: int, bands: Bands = BANDS):
         n_pairs = n_channels * (n_channels + 1) // 2
-        super().__init__(n_pairs * len(bands), n_sets=len(bands), size=n_channels, min_times=shortest(bands))
+        super().__init__(n_pairs * len(bands), n_sets=len(bands), size=n_channels, min_times=_ONE_SECOND)
         self.bands = tuple(map(tuple, bands))
 
     def measure(self, x: Tensor, activations: object = None) -> Tensor:
@@ -229,11 +233,6 @@ class Evoked(Part):
         return [f"evoked_{name}_{i * step}ms" for name in ch_names for i in range(self.n_steps)]
 
 
-def shortest(bands: Bands) -> int:
-    """Fewest samples at 200 Hz that resolve bands: one period of the narrowest one's width."""
-    return round(SFREQ / min(high - low for low, high in bands))
-
-
 def band_name(band: tuple[float, float]) -> str:
     """``8-13Hz``."""
     return f"{band[0]:g}-{band[1]:g}Hz"
@@ -263,7 +262,7 @@ def signal_parts(names: Sequence[str], *, n_channels: int, n_times: int, bands: 
     n_channels, n_times : int
         Of the epochs, at 200 Hz.
     bands : sequence of (float, float)
-        Of power and covariances, in Hz.
+        Of covariances, in Hz.
 
     Returns
     -------
@@ -271,7 +270,7 @@ def signal_parts(names: Sequence[str], *, n_channels: int, n_times: int, bands: 
     """
     make = {
         "amplitude": lambda: Amplitude(n_channels),
-        "power": lambda: Power(n_channels, bands),
+        "power": lambda: Power(n_channels),
         "spectrum": Spectrum,
         "covariance": lambda: Covariance(n_channels, bands),
         "evoked": lambda: Evoked(n_channels, n_times),
@@ -279,7 +278,7 @@ def signal_parts(names: Sequence[str], *, n_channels: int, n_times: int, bands: 
     return {name: make[name]() for name in SIGNAL_PARTS if name in names}
 
 
-def obstacle(name: str, n_times: int, bands: Bands = BANDS) -> str | None:
+def obstacle(name: str, n_times: int) -> str | None:
     """Why a part cannot be had of some epochs.
 
     Parameters
@@ -288,8 +287,6 @@ def obstacle(name: str, n_times: int, bands: Bands = BANDS) -> str | None:
         The part; any that is not of `SIGNAL_PARTS` suits all epochs.
     n_times : int
         Samples per epoch at 200 Hz.
-    bands : sequence of (float, float)
-        Of power and covariances, in Hz.
 
     Returns
     -------
@@ -297,9 +294,9 @@ def obstacle(name: str, n_times: int, bands: Bands = BANDS) -> str | None:
         None if it can be had.
     """
     needed = {
-        "power": shortest(bands),
-        "covariance": shortest(bands),
-        "spectrum": _SHORTEST_SPECTRUM,
+        "power": _ONE_SECOND,
+        "spectrum": _ONE_SECOND,
+        "covariance": _ONE_SECOND,
         "evoked": _SHORTEST_EVOKED,
     }.get(name, 1)
     if n_times < needed:

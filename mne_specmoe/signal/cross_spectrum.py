@@ -12,14 +12,25 @@ from torch import Tensor
 
 from mne_specmoe.signal.canonical import SFREQ
 
-BANDS = ((1.0, 4.0), (4.0, 8.0), (8.0, 13.0), (13.0, 20.0), (20.0, 30.0), (30.0, 45.0))
-"""Frequency bands in Hz, upper edges not included."""
+BANDS = (
+    (1.0, 4.0),
+    (4.0, 8.0),
+    (8.0, 12.0),
+    (12.0, 16.0),
+    (16.0, 20.0),
+    (20.0, 24.0),
+    (24.0, 30.0),
+    (30.0, 45.0),
+)
+"""Frequency bands in Hz, upper edges not included; most are 4 Hz wide, as in filter-bank methods."""
 
 SHRINKAGE = 0.05
 """Share of the mean variance of the channels in `shrunk` covariances."""
 
-N_TAPERS = 3
-"""Sine tapers of the cross-spectra."""
+N_TAPERS = 5
+"""Sine tapers of the cross-spectra, of epochs that are long enough for so many."""
+
+_WIDEST = 4.0  # Hz that tapers may spread a frequency over, unless a single one does it already
 
 _FLOOR = 1e-10  # variance, (0.001 µV)² in units of 100 µV: keeps logarithms of flat channels finite
 
@@ -47,14 +58,14 @@ def cross_power(
     sfreq : float
         Sampling rate in Hz.
     n_tapers : int
-        Number of tapers; no more than samples are used.
+        Most tapers. Fewer are used of short epochs, where so many would spread a frequency over more than 4 Hz.
 
     Returns
     -------
     covariances : Tensor of float64, shape (n_epochs, n_bands, n_channels, n_channels)
         In squared units of `x`; positive semidefinite, on the CPU where the device has no float64.
     """
-    spectra, scale = _spectra(wide(x), n_tapers)
+    spectra, scale = _spectra(wide(x), n_tapers, sfreq)
     places = _places(x.shape[-1], bands, sfreq)
     return torch.stack([scale * _gram(spectra[..., place]) for place in places], 1)
 
@@ -76,7 +87,7 @@ def band_powers(
     powers : Tensor of float64, shape (n_epochs, n_bands, n_channels)
         Power spectral density, in squared units of `x` per Hz: its mean over the frequencies of a band.
     """
-    spectra, scale = _spectra(wide(x), n_tapers)
+    spectra, scale = _spectra(wide(x), n_tapers, sfreq)
     power = torch.view_as_real(spectra).square().sum((-1, -3))  # [B, C, F]
     places = _places(x.shape[-1], bands, sfreq)
     per_hz = scale * x.shape[-1] / sfreq
@@ -176,9 +187,10 @@ def wide(x: Tensor) -> Tensor:
     return (x.cpu() if x.device.type == "mps" else x).double()
 
 
-def _spectra(x: Tensor, n_tapers: int) -> tuple[Tensor, float]:
+def _spectra(x: Tensor, n_tapers: int, sfreq: float) -> tuple[Tensor, float]:
     """Tapered transforms [B, C, K, F] of signals [B, C, T], and what makes one-sided power of their squares."""
-    tapers = _sine_tapers(x.shape[-1], n_tapers, x)
+    affordable = int(_WIDEST * x.shape[-1] / sfreq) - 1  # K tapers of T seconds spread over (K + 1) / T
+    tapers = _sine_tapers(x.shape[-1], max(1, min(n_tapers, affordable)), x)
     spectra = torch.fft.rfft((x - x.mean(-1, keepdim=True))[..., None, :] * tapers)
     return spectra, 2.0 / (x.shape[-1] * len(tapers))
 

@@ -292,9 +292,9 @@ def test_fitting_and_transforming_at_once_warns_once_and_gives_the_same(kind, ma
 
 @pytest.mark.parametrize("kind", FEATURIZERS)
 def test_short_arrays_without_a_rate_are_padded_with_a_warning(kind, make):
-    short = 1e-5 * np.random.default_rng(0).standard_normal((4, 2, 50))
+    short = 1e-5 * np.random.default_rng(0).standard_normal((4, 2, 30))
     featurizer = make(kind)
-    with pytest.warns(SpecMoEWarning, match=r"50 samples.*padded"):
+    with pytest.warns(SpecMoEWarning, match=r"30 samples.*padded"):
         assert np.isfinite(featurizer.fit(short).transform(short)).all()
 
 
@@ -344,8 +344,8 @@ BAD_X = {
     "recording": (lambda epochs, X: raw_of(epochs), {}, TypeError, "RawArray.*no epochs"),
     "average": (lambda epochs, X: epochs.average(), {}, TypeError, "EvokedArray.*no epochs"),
     "no EEG": (lambda epochs, X: eye_movements(epochs), {}, ValueError, "no EEG channels"),
-    "Epochs under 1 s": (lambda epochs, X: shorter(epochs), {}, ValueError, "at least 1 s"),
-    "array under 1 s": (lambda epochs, X: X[..., :150], {"sfreq": 160}, ValueError, "at least 1 s"),
+    "Epochs under 0.2 s": (lambda epochs, X: epochs.copy().crop(0, 0.15), {}, ValueError, "at least 0.2 s"),
+    "array under 0.2 s": (lambda epochs, X: X[..., :30], {"sfreq": 160}, ValueError, "at least 0.2 s"),
     "Epochs and arrays": (lambda epochs, X: [epochs[0], X[0]], {}, TypeError, "item 1 is of type ndarray"),
     "Epochs of different channels": (lambda epochs, X: [epochs[:2], renamed(epochs)], {}, ValueError, "item 1 lacks"),
     "Epochs of different length": (lambda epochs, X: [epochs[:2], shorter(epochs)], {}, ValueError, "one length"),

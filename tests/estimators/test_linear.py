@@ -58,8 +58,6 @@ def test_a_block_of_noise_does_not_drown_one_of_signal(rng):
     assert solution.shares[0] < 0.2
     np.testing.assert_allclose(sum(solution.shares), 1)
     assert solution.loss < 0.55
-    weights = np.linalg.norm(solution.weights[:, :3000]), np.linalg.norm(solution.weights[:, 3000:])
-    assert weights[0] < weights[1]
 
 
 def test_blocks_that_know_different_things_are_added(rng):

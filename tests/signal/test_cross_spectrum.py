@@ -26,7 +26,7 @@ def x():
     return torch.randn(3, 4, 500, generator=torch.Generator().manual_seed(0))
 
 
-def naive_cross_power(x, band, n_tapers=3):
+def naive_cross_power(x, band, n_tapers=5):
     """One epoch, by loops over tapers and frequencies."""
     x = x - x.mean(-1, keepdims=True)
     n_times = x.shape[-1]
@@ -43,7 +43,7 @@ def naive_cross_power(x, band, n_tapers=3):
 
 def test_covariances_are_the_real_parts_of_summed_cross_spectra(x):
     found = cross_power(x).numpy()
-    assert found.shape == (3, 6, 4, 4)
+    assert found.shape == (3, 8, 4, 4)
     for i, epoch in enumerate(x.double().numpy()):
         for b, band in enumerate(BANDS):
             np.testing.assert_allclose(found[i, b], naive_cross_power(epoch, band), rtol=1e-10, atol=1e-14)
@@ -53,8 +53,8 @@ def test_a_sine_has_its_power_in_its_band_and_next_to_none_elsewhere():
     t = torch.arange(800) / 200
     x = 3 * torch.sin(2 * math.pi * 10 * t)[None, None] + 100  # an offset does not count
     powers = cross_power(x)[0, :, 0, 0]
-    assert abs(powers[2] - 4.5) < 0.01
-    assert powers[[0, 1, 3, 4, 5]].max() < 1e-3
+    assert abs(powers[2] - 4.5) < 0.02
+    assert powers[[0, 1, 3, 4, 5, 6, 7]].max() < 0.01
 
 
 def test_all_bands_together_hold_the_variance_of_white_noise():
@@ -140,7 +140,7 @@ def test_the_reference_itself_is_the_origin(x):
 
 def test_triangles_hold_symmetric_matrices(x):
     covariances = cross_power(x)
-    assert packed(covariances).shape == (3, 6, 10)
+    assert packed(covariances).shape == (3, 8, 10)
     np.testing.assert_array_equal(unpacked(packed(covariances)), (covariances + covariances.mT) / 2)
 
 
@@ -151,3 +151,9 @@ def test_the_root_mean_square_leaves_offsets_out(x):
 
 def test_an_epoch_alone_gives_what_it_gives_among_others(x):
     np.testing.assert_allclose(cross_power(x[1:2]), cross_power(x)[1:2], rtol=1e-12)
+
+
+def test_short_epochs_have_fewer_tapers_so_that_bands_are_not_blurred(x):
+    short = x[..., :160]  # 0.8 s: two tapers spread over 3.75 Hz, three over 5 Hz
+    torch.testing.assert_close(cross_power(short), cross_power(short, n_tapers=2))
+    assert not torch.allclose(cross_power(x), cross_power(x, n_tapers=2))

@@ -93,7 +93,7 @@ class BrainRVQDownstreamConfig:
     n_times : int | None
         Samples per epoch at 200 Hz; needed by the evoked part.
     bands : tuple of (float, float)
-        Frequency bands of power and covariances in Hz.
+        Frequency bands of covariances in Hz.
     """
 
     n_outputs: int

@@ -65,7 +65,7 @@ class SpecMoEConfig:
     n_chans : int | None
         Number of channels; needed unless the head reads nothing but experts whose channels are pooled.
     bands : tuple of (float, float)
-        Frequency bands of power and covariances in Hz.
+        Frequency bands of covariances in Hz.
     locations : tuple of (float, float, float) | None
         Where the channels are, in metres in head coordinates; None where a channel's place is not known.
     expert : SpecHiNetConfig | mapping | None
