@@ -5,7 +5,7 @@ Left or right fist? A first cross-validation
 One person imagined closing the left or the right fist, 45 times in three runs of two minutes (PhysioNet's EEGMMIDB,
 subject 1, runs 4, 8 and 12). Three methods are to tell which fist it was:
 
-- ``SpecMoEClassifier()`` as it comes: the starter experts, beside powers and covariances of the signal itself;
+- ``SpecMoEClassifier()`` as it comes: the starter experts, beside spectrum and covariances of the signal;
 - the same with random experts, as a control;
 - common spatial patterns (CSP) with linear discriminant analysis, the field's standard.
 
@@ -82,7 +82,7 @@ if paths:
     y, groups = epochs.events[:, 2], np.repeat(RUNS, [len(run) for run in runs])
     source, group_name = "EEGMMIDB, subject 1", "run"
 else:
-    epochs, y, groups = make_epochs(45, n_subjects=3, random_state=0)
+    epochs, y, groups = make_epochs(60, n_subjects=3, random_state=0)
     source, group_name = "MADE-UP EEG, no recording", "made-up person"
 
 epochs = as_sklearn(epochs)  # the same epochs, which cross-validation now slices as it does arrays
@@ -91,10 +91,10 @@ print(f"{source}: {len(epochs)} trials, {len(epochs.ch_names)} channels, {epochs
 # %%
 # The methods
 # -----------
-# Left and right differ in *where* on the head a rhythm fades. The classifier's default parts hold that: covariances
-# between channels, and powers per channel. One linear layer reads all parts, experts included; how strongly each is
-# regularised and how much it counts is found by folds within the training trials. Trials of one run stay together in
-# these, too, since ``fit`` is given the runs.
+# Left and right differ in *where* on the head a rhythm fades. One of the classifier's parts holds that: covariances
+# between channels, in eight bands of frequency. One linear layer reads all parts, experts included; how strongly each
+# is regularised and how much it counts is found by folds within the training trials. Trials of one run stay together
+# in these, too, since ``fit`` is given the runs.
 #
 # ``untrained("starter")`` asks for the starter's networks with random weights. It warns that they are random, which is
 # what the control is for, so the warning is turned off. CSP gets 8–30 Hz, from 0.5 to 3.5 s. Nothing was tuned on the

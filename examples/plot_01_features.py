@@ -70,8 +70,8 @@ print(f"{source}: {len(epochs)} epochs of 2 s, {len(epochs.ch_names)} channels")
 # %%
 # The pipelines
 # -------------
-# ``parts`` says what features are made of: all that there are, unless told otherwise. Of the experts, two stages are
-# read (``readout``), averaged over channels: 768 numbers per epoch.
+# ``parts`` says what features are made of; the default has experts, amplitude, spectrum and covariances. Of the
+# experts, two stages are read (``readout``), averaged over channels: 768 numbers per epoch.
 
 BANDS = ((1, 4), (4, 8), (8, 13), (13, 30))
 
@@ -89,12 +89,12 @@ def classify(first_step):
 
 
 pipelines = {
-    "all parts": classify(SpecMoEFeaturizer()),
+    "default": classify(SpecMoEFeaturizer()),
     "starter experts": classify(SpecMoEFeaturizer(parts=("experts",))),
     "random experts": classify(SpecMoEFeaturizer(untrained("starter"), parts=("experts",), random_state=0)),
     "band power": classify(FunctionTransformer(band_power)),
 }
-pipelines["all parts"]
+pipelines["default"]
 
 # %%
 # The scores

@@ -43,8 +43,8 @@ print(f"MADE-UP EEG: {len(epochs)} epochs, {len(np.unique(subjects))} people, ch
 # Three methods
 # -------------
 # The regressor standardises the target by itself, and predicts in its units. How strongly to regularise, it finds by
-# folds of whole people: that is what it needs ``groups`` for. It reads powers of the signal beside the experts. The
-# other two are ridge regressions: on the same frozen experts alone, and on alpha power alone.
+# folds of whole people: that is what it needs ``groups`` for. It reads the spectrum of the signal beside the experts.
+# The other two are ridge regressions: on the same frozen experts alone, and on alpha power alone.
 
 
 def alpha_power(epochs):

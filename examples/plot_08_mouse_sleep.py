@@ -5,7 +5,7 @@ A mouse: one channel, stages of sleep
 The experts that come with the package were trained on people's EEG. They take any number of channels, and places on the
 head may be unknown, so one electrode on a mouse is input like any other. Do their features tell its stages of sleep?
 
-By default the featurizer gives powers and spectrum of the channel as well. Here the experts are asked alone
+By default the featurizer gives the spectrum of the channel as well. Here the experts are asked alone
 (``parts=("experts",)``). Two controls say what an answer is worth: random experts, and the band power of the same
 channel. (People who score sleep look at the muscles too, which nothing here does.)
 """
