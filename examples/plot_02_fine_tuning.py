@@ -64,9 +64,10 @@ print(f"{source}: {len(epochs)} epochs, {len(np.unique(groups))} {group_name}s")
 # groups together when it sets its validation part aside. (Epochs with metadata need no ``params``: with
 # ``group_column="subject"`` the classifier looks them up itself.)
 #
-# The experts stay frozen by default. They run once per fold, and only the gate and the head are trained.
+# The experts stay frozen by default, and run once per fold. By default nothing is trained by gradient at all: one linear
+# layer is solved for. ``head="mlp"`` trains a gate and a head on top of the experts.
 
-frozen = SpecMoEClassifier(max_epochs=30, patience=10, random_state=0)
+frozen = SpecMoEClassifier(head="mlp", max_epochs=30, patience=10, random_state=0)
 frozen_scores = cross_val_score(
     frozen,
     epochs,
@@ -88,7 +89,8 @@ for group, score in zip(np.unique(groups), frozen_scores, strict=True):
 # aside.
 
 last = groups == np.unique(groups)[-1]
-tuned = SpecMoEClassifier(max_epochs=20, unfreeze_epoch=15, expert_lr=1e-4, patience=None, random_state=0)
+options = {"max_epochs": 20, "unfreeze_epoch": 15, "expert_lr": 1e-4, "patience": None}
+tuned = SpecMoEClassifier(head="mlp", **options, random_state=0)
 tuned.fit(epochs[~last], y[~last], groups=groups[~last])
 tuned_score = balanced_accuracy_score(y[last], tuned.predict(epochs[last]))
 

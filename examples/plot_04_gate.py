@@ -55,7 +55,7 @@ y = epochs.events[:, 2]
 print(f"{source}: {len(epochs)} epochs, {len(epochs.ch_names)} channels")
 
 shuffled = np.random.default_rng(0).permutation(y)
-options = {"max_epochs": 30, "validation_fraction": None, "random_state": 0}
+options = {"head": "mlp", "max_epochs": 30, "validation_fraction": None, "random_state": 0}
 classifier = SpecMoEClassifier(**options).fit(epochs, y)
 control = SpecMoEClassifier(**options).fit(epochs, shuffled)
 
