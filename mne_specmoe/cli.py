@@ -325,7 +325,8 @@ def _add_specmoe(parser: argparse.ArgumentParser) -> None:
     add("--decoder", choices=DECODERS, help="what it puts out; without it, envelope (published: signal)")
     text = "whether decoders of signals and gains see the encoder's early stages"
     add("--bypass", action=argparse.BooleanOptionalAction, default=True, help=text)
-    add("--told-mask", action="store_true", help="tell the decoder what the mask kept")
+    told = "tell the decoder what the mask kept (default: in the channelwise layout)"
+    add("--told-mask", action=argparse.BooleanOptionalAction, default=None, help=told)
     text = "sums over channels that first convolutions see beside each; without it, 2 (published: 0)"
     add("--mixtures", type=int, dest="n_mixtures", help=text)
     add = parser.add_argument_group("loss").add_argument

@@ -16,6 +16,7 @@ _REACH = 5  # bins of 0.5 Hz on either side that an envelope is smoothed over: a
 _FLOOR = 1e-4  # of a smoothed power, about 40 dB below that of noise at the same amplitude
 _MOST_GAIN = 4.0  # nepers: 55 times
 _N_LEVEL = 90  # frequencies that say how strong a segment is: from 1 to 45 Hz
+_MARGIN = math.log(2)  # how far an amplitude may go beyond what undoing the mask would make of it
 _LEAST_LEFT = 1e-4  # of power, of what a mask kept of a bin
 
 
@@ -29,8 +30,9 @@ class EnvelopeDecoder(nn.Module):
     .. math:: \\hat S = S \\, e^{E - V}
 
     Where the decoder is told what the mask kept, the envelope is moved, one number per segment, to the level of what
-    the mask kept. Nothing else of an amplitude comes in by another way than the embedding, even where the mask took
-    nothing, so an embedding that ignores the EEG rebuilds badly.
+    the mask kept, and amplitudes grow to twice what undoing the mask would make of them at most. Nothing else of an
+    amplitude comes in by another way than the embedding, even where the mask took nothing, so an embedding that ignores
+    the EEG rebuilds badly.
 
     Parameters
     ----------
@@ -67,22 +69,31 @@ class EnvelopeDecoder(nn.Module):
         framed = embedding @ weights.to(embedding)  # [B, C, 128, M]
         output = self.contract(F.gelu(self.expand(framed.transpose(-1, -2)))).transpose(-1, -2)
         envelope, seen = output.to(spectrum.real.dtype), log_envelope(spectrum)
+        most = _MOST_GAIN
         if self.told_mask:
-            envelope = envelope + _level((seen - envelope)[..., : kept.shape[-1]], kept)
-        gain = (envelope - seen).clamp_max(_MOST_GAIN).exp()
+            left = _log_left(kept.to(seen), spectrum.shape[-1])
+            envelope = envelope + _level((seen - envelope)[..., : kept.shape[-1]], left[..., : kept.shape[-1]])
+            most = (_MARGIN - left).clamp_max(most)  # a mask took so much, and no more
+        gain = (envelope - seen).minimum(torch.as_tensor(most).to(seen)).exp()
         return istft(spectrum * gain, n_fft=N_FFT, hop=HOP, n_times=x.shape[-1]).to(x.dtype), envelope
 
 
-def _level(difference: Tensor, kept: Tensor) -> Tensor:
+def _log_left(kept: Tensor, n_frames: int) -> Tensor:
+    """Log amplitude of what a mask [B, 1 or C, F, m] leaves of an envelope, [B, 1 or C, F, n_frames]; 0 beyond m."""
+    left = 0.5 * _smoothed(kept.square()).clamp_min(_LEAST_LEFT).log()
+    return F.pad(left, (0, n_frames - left.shape[-1]))
+
+
+def _level(difference: Tensor, left: Tensor) -> Tensor:
     """How much stronger a segment is than envelopes say: [B, 1, 1, 1], from 1 to 45 Hz.
 
-    The mean of what was seen less what is said [B, C, F, M], weighed by what a mask [B, 1 or C, F, M] kept of the
-    power, and corrected for that.
+    The mean of what was seen less what is said [B, C, F, M], weighed by the power that a mask left (its log amplitude
+    [B, 1 or C, F, M]), and corrected for that.
     """
-    left = _smoothed(kept.to(difference).square()).clamp_min(_LEAST_LEFT)
-    difference, left = difference[:, :, 2:_N_LEVEL], left[:, :, 2:_N_LEVEL].expand_as(difference[:, :, 2:_N_LEVEL])
-    level = ((difference - 0.5 * left.log()) * left).sum((1, 2, 3)) / left.sum((1, 2, 3))
-    return level[:, None, None, None]
+    difference = difference[:, :, 2:_N_LEVEL]
+    left = left[:, :, 2:_N_LEVEL].expand_as(difference)
+    weights = (2 * left).exp()
+    return (((difference - left) * weights).sum((1, 2, 3)) / weights.sum((1, 2, 3)))[:, None, None, None]
 
 
 def log_envelope(spectrum: Tensor) -> Tensor:

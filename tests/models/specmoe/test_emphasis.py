@@ -40,6 +40,22 @@ def test_short_and_flat_signals_are_finite(n_times):
     assert emphasise(torch.full((1, 1, n_times), 7.0)).abs().max() < 1e-4
 
 
+@pytest.mark.parametrize("n_times", [1, 50, 500, 2001])
+def test_filtering_is_a_plain_convolution_with_zeros_around(n_times):
+    x = eeg(2, 3, n_times, dtype=torch.float64)
+    expected = np.apply_along_axis(np.convolve, -1, detrend(x).numpy(), emphasis._taps().numpy())[
+        ..., 80 : 80 + n_times
+    ]
+    np.testing.assert_allclose(emphasise(x), expected, atol=1e-10)
+
+
+def test_autocast_does_not_round_what_the_network_sees():
+    x = eeg(1, 2, 800)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = emphasise(x)
+    assert torch.equal(rounded, emphasise(x))
+
+
 def test_the_phase_stays():
     x = torch.zeros(1, 1, 801)
     x[..., 400] = 1.0
