@@ -66,19 +66,12 @@ print(f"{source}: {len(epochs)} epochs, {len(np.unique(groups))} {group_name}s")
 # groups together when it sets its validation part aside. (Epochs with metadata need no ``params``: with
 # ``group_column="subject"`` the classifier looks them up itself.)
 #
-<<<<<<< HEAD
-# The experts stay frozen by default, and run once per fold. Nothing is trained by gradient at all by default: one
-# linear layer is solved for. ``head="mlp"`` trains a gate and a head on top of the experts.
-
-frozen = SpecMoEClassifier(head="mlp", max_epochs=30, patience=10, random_state=0)
-=======
 # The experts stay frozen by default. They run once per fold, and only the gate and the head are trained. By default the
 # classifier would read more than the experts; on this page it reads them alone (``parts``), so that what fine-tuning
 # changes is not drowned by the rest.
 
 PARTS = ("experts",)
 frozen = SpecMoEClassifier(parts=PARTS, head="mlp", max_epochs=30, patience=10, random_state=0)
->>>>>>> edition2
 frozen_scores = cross_val_score(
     frozen,
     epochs,
@@ -100,14 +93,9 @@ for group, score in zip(np.unique(groups), frozen_scores, strict=True):
 # aside.
 
 last = groups == np.unique(groups)[-1]
-<<<<<<< HEAD
-options = {"max_epochs": 20, "unfreeze_epoch": 15, "expert_lr": 1e-4, "patience": None}
-tuned = SpecMoEClassifier(head="mlp", **options, random_state=0)
-=======
 tuned = SpecMoEClassifier(
     parts=PARTS, head="mlp", max_epochs=20, unfreeze_epoch=15, expert_lr=1e-4, patience=None, random_state=0
 )
->>>>>>> edition2
 tuned.fit(epochs[~last], y[~last], groups=groups[~last])
 tuned_score = balanced_accuracy_score(y[last], tuned.predict(epochs[last]))
 
