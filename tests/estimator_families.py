@@ -39,5 +39,8 @@ READOUTS = dict.fromkeys(SPECMOE, SpecMoEReadout) | dict.fromkeys(BRAINRVQ, Brai
 PRETRAINED = dict.fromkeys(SPECMOE, "experts") | dict.fromkeys(BRAINRVQ, "encoder")
 """Attribute of the network that holds the pretrained part."""
 
+PRETRAINED_PARTS = dict.fromkeys(SPECMOE, "experts") | dict.fromkeys(BRAINRVQ, "encoder")
+"""The part that is what the pretrained networks say."""
+
 RATES = dict.fromkeys(SPECMOE, "expert_lr") | dict.fromkeys(BRAINRVQ, "encoder_lr")
 """Parameter with its learning rate."""

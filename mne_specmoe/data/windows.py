@@ -56,13 +56,15 @@ def read_windows(
     Raises
     ------
     ValueError
-        If a recording is shorter than a window.
+        If a recording is shorter than a window, or the path is a folder of recordings.
     FileNotFoundError
         If there is no such file.
     """
     path = Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"There is no recording {path}.")
+    if path.is_dir() and not path.suffix:  # recordings that are folders, of CTF or EGI, have a suffix
+        raise ValueError(f"{path} is a folder; give the recordings in it, such as {path / '*.edf'}.")
     if path.name.endswith(_EPOCHS_ENDINGS):
         epochs = mne.read_epochs(path, verbose="ERROR")
         epochs = epochs if channels is None else epochs.pick(list(channels))

@@ -566,7 +566,8 @@ class Classifier(ClassifierMixin, _Predictor):
         tags = super().__sklearn_tags__()
         # Scikit-learn asks for 0.83 of the training data right, which are epochs of 2 samples, blobs in a plane. Random
         # experts reach 0.9 and more; experts that were trained on EEG, which this is not, 0.7 to 0.98 in a few trials.
-        tags.classifier_tags.poor_score = self.weights is not None
+        # A solved head holds back where inner folds find nothing, and white noise holds nothing.
+        tags.classifier_tags.poor_score = self.weights is not None or self._is_solved
         return tags
 
 
@@ -617,7 +618,7 @@ class Regressor(RegressorMixin, _Predictor):
         # where validation says so reaches 0.1 to 0.7 with random experts; without a validation part it reaches 0.99.
         # Experts that were trained on EEG make less of noise: in a few trials 0.0 to 0.2 with such a part, 0.3 to 0.5
         # without.
-        tags.regressor_tags.poor_score = self.weights is not None or bool(self.validation_fraction)
+        tags.regressor_tags.poor_score = self.weights is not None or bool(self.validation_fraction) or self._is_solved
         return tags
 
 

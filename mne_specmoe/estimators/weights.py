@@ -159,4 +159,4 @@ def warn_untrained(message: str) -> None:
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("mne_specmoe."):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, UntrainedWarning, stacklevel=level - 1)
+    warnings.warn(message, UntrainedWarning, stacklevel=level)
