@@ -70,8 +70,8 @@ print(f"{source}: {len(epochs)} epochs of 2 s, {len(epochs.ch_names)} channels")
 # %%
 # The pipelines
 # -------------
-# ``parts`` says what features are made of; the default has experts, amplitude, spectrum and covariances. Of the
-# experts, two stages are read (``readout``), averaged over channels: 768 numbers per epoch.
+# ``parts`` says what features are made of; the default has experts, amplitude, spectrum, covariances, and slow time
+# courses in epochs of up to 2 s. Of the experts, two stages are read (``readout``), averaged over channels.
 
 BANDS = ((1, 4), (4, 8), (8, 13), (13, 30))
 
