@@ -331,13 +331,13 @@ def _add_specmoe(parser: argparse.ArgumentParser) -> None:
     add("--mixtures", type=int, dest="n_mixtures", help=text)
     add = parser.add_argument_group("loss").add_argument
     add("--spectral-weight", type=float, default=0.02, help="weight of the spectral term")
-    add("--envelope-weight", type=float, default=0.3, help="weight of log envelopes, with --decoder envelope")
+    add("--envelope-weight", type=float, default=1.0, help="weight of log envelopes, with --decoder envelope")
     add("--masked-weight", type=float, default=0.0, help="how much more envelopes count where the mask left nothing")
     text = "weight of the spectrum that is read from clean segments; without it, 3 (published: 0)"
     add("--spectrum-weight", type=float, help=text)
     text = "weight of what pairs of channels share, read from clean segments; without it, 1 (published: 0)"
     add("--pair-weight", type=float, help=text)
-    add("--clean-share", type=float, default=1.0, help="share of a batch that is encoded clean, too")
+    add("--clean-share", type=float, default=0.5, help="share of a batch that is encoded clean, too")
     add("--augment", action="store_true", help="vary the segments from pass to pass, for a small corpus")
     _add_training(parser, RECIPE)
     _add_fields(parser.add_argument_group("mask"), MaskConfig, prefix="mask_")

@@ -1,5 +1,6 @@
 """The command line: pretrain, assemble, convert, info and features, as somebody types them."""
 
+import inspect
 import json
 import subprocess
 import sys
@@ -17,7 +18,9 @@ from mne_specmoe.cli import main
 from mne_specmoe.data.build import ArrayRecording, build_corpus
 from mne_specmoe.data.synthetic import make_eeg, make_epochs
 from mne_specmoe.loaders.specmoe import load_encoders, load_expert, save_expert
+from mne_specmoe.models.specmoe.masking import MaskConfig
 from mne_specmoe.models.specmoe.network import SpecHiNet
+from mne_specmoe.pretraining import specmoe
 
 SHORT = ["--batch-size", "2", "--accumulation", "1", "--device", "cpu", "--no-progress", "--validation", "S3"]
 TINY_TOKENIZER = ["--n-codes", "16", "--depth", "1", "--decoder-depth", "1"]
@@ -376,3 +379,56 @@ def test_a_reader_who_has_seen_enough_ends_a_command_without_a_word():
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
+
+
+def handed_over(monkeypatch, *flags: str) -> dict[str, object]:
+    """What ``pretrain`` of SpecMoE makes of flags."""
+    seen = {}
+
+    def pretend(corpus, out, **options):
+        seen.update(options)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(specmoe, "pretrain", pretend)
+    assert main(["pretrain", "corpus", "--out", "run", *flags]) == 1
+    return seen
+
+
+# What the command line reads from configs of its own, and passes on as a whole.
+ELSEWHERE = {"mask", "training", "housekeeping", "n_epochs", "validation"}
+
+
+def test_without_flags_an_expert_is_pretrained_with_the_defaults_of_the_function(monkeypatch):
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(specmoe.pretrain).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY and name not in ELSEWHERE
+    }
+    found = handed_over(monkeypatch)
+    assert {name: found[name] for name in defaults} == defaults
+    assert found["mask"] == MaskConfig()
+
+
+def test_every_flag_of_network_and_loss_reaches_an_expert(monkeypatch):
+    flags = (
+        "--dropout 0.1 --amplitude absolute --decoder gains --no-bypass --no-told-mask --mixtures 1 --augment "
+        "--spectral-weight 0.1 --envelope-weight 0.2 --masked-weight 2 --spectrum-weight 0 --pair-weight 0.5 "
+        "--clean-share 0.25"
+    )
+    expected = {
+        "dropout": 0.1,
+        "amplitude": "absolute",
+        "decoder": "gains",
+        "bypass": False,
+        "told_mask": False,
+        "n_mixtures": 1,
+        "augment": True,
+        "spectral_weight": 0.1,
+        "envelope_weight": 0.2,
+        "masked_weight": 2.0,
+        "spectrum_weight": 0.0,
+        "pair_weight": 0.5,
+        "clean_share": 0.25,
+    }
+    found = handed_over(monkeypatch, *flags.split())
+    assert {name: found[name] for name in expected} == expected

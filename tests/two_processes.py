@@ -15,7 +15,7 @@ def on_two_processes(model: str, corpus: Path, folder: Path, settings: dict, *to
     script = Path(__file__).with_name("pretraining") / "rank.py"
     command = [sys.executable, *launcher, script, model, corpus, folder, json.dumps(settings), *tokenizer]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(list(map(str, command)), env=environment, check=True, capture_output=True, timeout=240)
+    subprocess.run(list(map(str, command)), env=environment, check=True, capture_output=True, timeout=600)
     hashes = [json.loads((folder / f"buffers-{rank}.json").read_text()) for rank in range(2)]
     return log(folder / "run"), hashes
 

@@ -50,7 +50,7 @@ def test_three_runs_become_weights_that_the_featurizer_takes(tmp_path, corpus):
     epochs, *_ = make_epochs(4, n_channels=3, duration=2)
     with warnings.catch_warnings():
         warnings.simplefilter("error", SpecMoEWarning)
-        assert SpecMoEFeaturizer(weights).fit_transform(epochs).shape == (4, 384)
+        assert np.isfinite(SpecMoEFeaturizer(weights, parts=("experts",)).fit_transform(epochs)).all()
 
 
 def test_the_weights_say_what_they_were_trained_on(tmp_path, corpus):
@@ -206,13 +206,13 @@ def test_an_expert_trains_on_two_processes_as_on_one(tmp_path, corpus):
 
     Small steps, since rounding decides the direction of Adam's first ones where a gradient is 0.
     """
-    training = {"max_steps": 4, "batch_size": 3, "lr": 1e-5, "accumulation": 2}
-    settings = {"validation": ["S3"], "training": training, "masked_weight": 1.0}
+    training = {"max_steps": 2, "batch_size": 3, "lr": 1e-5, "accumulation": 2}
+    settings = {"validation": ["S3"], "training": training, "masked_weight": 1.0, "clean_share": 1.0}
     pretrain(corpus, tmp_path / "one", **settings, housekeeping=QUIET)
     two, hashes = on_two_processes("specmoe", corpus.path, tmp_path, settings)
     assert_same_losses(log(tmp_path / "one"), two, rtol=1e-5)
     assert hashes[0] == hashes[1]
-    assert len(set(hashes[0])) == len(hashes[0]) == 8
+    assert len(set(hashes[0])) == len(hashes[0]) == 4
 
 
 def test_every_setting_of_network_and_loss_is_one_of_the_run(tmp_path, corpus):

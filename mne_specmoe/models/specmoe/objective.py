@@ -61,7 +61,9 @@ class ReconstructionObjective(nn.Module):
     feature_loss : FeatureLoss | None
         What the embedding of the clean segment has to say. None: nothing, as in the paper. Channelwise layout only.
     clean_share : float
-        Share of a batch's segments, the first ones, whose clean view is encoded; in (0, 1].
+        Share of a batch's segments, the first ones, whose clean view is encoded; in (0, 1]. Every process takes this
+        share of its own segments, one at least, so below 1 a batch that does not divide evenly has other clean
+        segments on two processes than on one.
 
     Attributes
     ----------
