@@ -165,8 +165,8 @@ for part, why in classifier.left_out_.items():
 # ``mne-specmoe diagnose`` on the command line. It wants people whom the experts never saw; here are only three, or
 # three runs of one person in their place, so that its answer is a rough one.
 
-diagnosis = diagnose("starter", epochs, groups, n_random=1)
-print(f"\nHealth check of the starter experts, on {len(epochs)} trials: {diagnosis.summary}")
+diagnosis = diagnose("starter", epochs, groups, max_epochs=30, n_random=1)
+print(f"\nHealth check of the starter experts, on {diagnosis.n_epochs} trials: {diagnosis.summary}")
 
 # %%
 # The figure
