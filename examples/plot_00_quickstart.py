@@ -163,7 +163,8 @@ for part, why in classifier.left_out_.items():
 # ------------------------
 # ``diagnose`` asks whether the experts' features carry the EEG at all, or only where a mask was: it is
 # ``mne-specmoe diagnose`` on the command line. It wants people whom the experts never saw; here are only three, or
-# three runs of one person in their place, so that its answer is a rough one.
+# three runs of one person in their place, so that its answer is a rough one. Of made-up EEG, which is like nothing that
+# the experts were trained on, it says even less.
 
 diagnosis = diagnose("starter", epochs, groups, max_epochs=30, n_random=1)
 print(f"\nHealth check of the starter experts, on {diagnosis.n_epochs} trials: {diagnosis.summary}")
