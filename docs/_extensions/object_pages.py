@@ -1,7 +1,11 @@
 """What pages of objects show, and the places in them that can be linked to."""
 
+from importlib import import_module
+
 from sphinx import addnodes
 from sphinx.application import Sphinx
+
+_PACKAGE = "mne_specmoe"
 
 
 def _skip_fields(app: Sphinx, kind: str, name: str, value: object, skip: bool, options: object) -> bool | None:
@@ -10,15 +14,22 @@ def _skip_fields(app: Sphinx, kind: str, name: str, value: object, skip: bool, o
 
 
 def _add_anchors(app: Sphinx, doctree) -> None:
-    """Second anchors for objects documented under the module that holds them.
+    """Second anchors for objects: under the package where they are documented under a module, and the other way round.
 
-    A page of source code links back to descriptions by one module name for all, which is the package where the module
-    also holds an object that the package offers.
+    A page of source code links back to all descriptions by one name of its module: the package or the module itself,
+    whichever it met first.
     """
     for signature in doctree.findall(addnodes.desc_signature):
-        package, dot, _ = (signature.get("module") or "").partition(".")
-        if dot and package == "mne_specmoe":
-            signature["ids"].append(f"{package}.{signature['fullname']}")
+        module, name = signature.get("module") or "", signature["fullname"]
+        package, dot, _ = module.partition(".")
+        if package == _PACKAGE:
+            other = package if dot else _home(name.split(".")[0])
+            signature["ids"].extend({f"{other}.{name}"} - set(signature["ids"]))
+
+
+def _home(name: str) -> str:
+    """The module that holds what the package offers under a name."""
+    return getattr(getattr(import_module(_PACKAGE), name), "__module__", _PACKAGE)
 
 
 def setup(app: Sphinx) -> dict:
