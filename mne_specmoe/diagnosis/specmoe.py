@@ -3,8 +3,7 @@
 Shapes in the comments: B batch, C channels, T samples, F features, L steps.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mne_specmoe.diagnosis.bands import RANGE
-from mne_specmoe.diagnosis.examinee import READ_STAGE, Losses, passes
+from mne_specmoe.diagnosis.examinee import READ_STAGE, Losses, noting, passes
 from mne_specmoe.models.specmoe.masking import GaussianStftMask
 from mne_specmoe.models.specmoe.mixture import settle_normalisation
 from mne_specmoe.models.specmoe.network import SpecHiNet, SpecHiNetEncoder, root_mean_square
@@ -102,7 +101,7 @@ def encoder_activations(encoder: SpecHiNetEncoder, x: Tensor) -> dict[str, Tenso
     if encoder.config.amplitude == "relative":
         x = x / root_mean_square(x)
     padded, positions = encoder.pad(x)
-    with _noted(encoder, ("attention1", "bottom1", "attention2")) as noted:
+    with noting({name: getattr(encoder, name) for name in ("attention1", "bottom1", "attention2")}) as noted:
         stages = encoder.stages(padded, positions)
     grids = {"down1": stages.first, "down2": stages.second, "down3": stages.third, READ_STAGE: stages.embedding}
     n_rows = stages.first.shape[2]
@@ -147,18 +146,3 @@ def _untrained(expert: SpecHiNet | SpecHiNetEncoder) -> SpecHiNet | SpecHiNetEnc
         fresh = SpecHiNetEncoder(expert.config)
         settle_normalisation(fresh)
     return fresh.eval().to(next(expert.parameters()).device)
-
-
-@contextmanager
-def _noted(encoder: SpecHiNetEncoder, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """Note what some parts of an encoder put out."""
-    noted = {}
-    hooks = [
-        getattr(encoder, name).register_forward_hook(lambda part, x, y, name=name: noted.__setitem__(name, y))
-        for name in names
-    ]
-    try:
-        yield noted
-    finally:
-        for hook in hooks:
-            hook.remove()
