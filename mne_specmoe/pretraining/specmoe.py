@@ -127,9 +127,6 @@ def pretrain(
         "model": asdict(network.config),
         "mask": asdict(mask),
         "spectral_weight": spectral_weight,
-        "max_channels": max_channels,
-        "max_share": max_share,
-        "augment": augment,
     }
     return carry_out(
         plan,
