@@ -41,6 +41,18 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         _flush(path.parent, os.O_RDONLY)
 
 
+def write_text(path: str | os.PathLike, text: str, *, newline: str | None = None) -> None:
+    """Write a text in UTF-8, whole or not at all; `newline` as in `open`."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline=newline)
+
+
+def check_folder_of(path: Path) -> None:
+    """Raise a FileNotFoundError unless there is a folder that a file can be written into."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} into.")
+
+
 def file_digest(path: str | os.PathLike) -> str:
     """SHA-256 of a file, in hexadecimal digits."""
     with open(path, "rb") as file:

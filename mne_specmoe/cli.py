@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from mne_specmoe._files import check_folder_of, write_text
 from mne_specmoe.cli_benchmark import add_benchmark
 
 # Every verb imports what it needs itself: pretraining has to start on machines without mne, and --help at once.
@@ -687,8 +688,8 @@ def _diagnose(arguments: argparse.Namespace) -> int:
     from mne_specmoe.diagnosis.table import as_text
 
     for out in (arguments.json, arguments.figure):  # before minutes are spent
-        if out is not None and not out.absolute().parent.is_dir():
-            raise FileNotFoundError(f"There is no folder {out.absolute().parent} to write {out.name} into.")
+        if out is not None:
+            check_folder_of(out.absolute())
     subject = {"subject_pattern": arguments.subject_pattern, "subject_column": arguments.subject_column}
     verbose = int(arguments.progress)
     people = read_people(arguments.data, **subject, **_windows(arguments), verbose=verbose)
@@ -710,10 +711,7 @@ def _diagnose(arguments: argparse.Namespace) -> int:
 def _write_diagnosis(diagnosis: object, numbers: Path | None, figure: Path | None) -> None:
     """Numbers and figure of a health check, where they were asked for."""
     if numbers is not None:
-        from mne_specmoe._files import replacing
-
-        with replacing(numbers) as temporary:
-            temporary.write_text(json.dumps(diagnosis.to_dict(), indent=2, ensure_ascii=False), encoding="utf-8")
+        write_text(numbers, json.dumps(diagnosis.to_dict(), indent=2, ensure_ascii=False))
     if figure is not None:
         from mne_specmoe.viz import plot_diagnosis
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm.auto import tqdm
 
-from mne_specmoe._files import replacing
+from mne_specmoe._files import check_folder_of, replacing
 from mne_specmoe.checkpoint import family_of
 from mne_specmoe.data.windows import read_windows
 from mne_specmoe.estimators.brainrvq import BrainRVQFeaturizer
@@ -80,8 +80,7 @@ def write_features(
     table : FeatureTable
     """
     out = Path(out).expanduser()
-    if not out.parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {out.parent} to write {out.name} into.")
+    check_folder_of(out)
     make = _maker(weights, parts, readout, channel_pooling, device)
     tables, names = [], None
     for path in tqdm([Path(file) for file in files], desc="features", unit="file"):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
-from mne_specmoe._files import replacing
+from mne_specmoe._files import replacing, write_text
 from mne_specmoe._validation import check_device, check_number, check_option
 from mne_specmoe.models.interface import Batch, SparesDecay
 from mne_specmoe.nn.distributed import join_batch_norms
@@ -629,8 +629,7 @@ def _cut_log(path: Path, step: int) -> None:
         with contextlib.suppress(ValueError):
             if json.loads(line)["step"] <= step:
                 kept.append(line + "\n")
-    with replacing(path) as temporary:
-        temporary.write_text("".join(kept), encoding="utf-8")
+    write_text(path, "".join(kept))
 
 
 def _board(out: Path, step: int) -> object:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mne_specmoe._files import replacing
+from mne_specmoe._files import write_text
 from mne_specmoe.benchmark.document import (
     Bullets,
     Code,
@@ -121,8 +121,7 @@ def write_report(
     texts |= {figures / part.name: part.svg for part in document.parts if isinstance(part, Image)}
     for path, text in texts.items():
         path.parent.mkdir(exist_ok=True)
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
+        write_text(path, text, newline="\n")
     return list(texts)
 
 

@@ -14,6 +14,7 @@ from joblib.externals.loky import process_executor
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
+from mne_specmoe._files import check_folder_of
 from mne_specmoe._validation import check_number, check_option, listed
 from mne_specmoe.benchmark.entries import BUDGETS, Budget, Entry, Setting
 from mne_specmoe.benchmark.gauges import MIB, PeakMemory, clock
@@ -132,8 +133,7 @@ def run(
     out, root = Path(out).expanduser(), Path(data_root).expanduser()
     if not root.is_dir():
         raise FileNotFoundError(f"There is no data root {root}; it is the folder that holds the data sets' folders.")
-    if not out.parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {out.parent} to write {out.name} into.")
+    check_folder_of(out)
     cache = out.with_name(f"{out.name}.cache") if cache is None else Path(cache).expanduser()
     loaded = _load_all(tasks, root, budget, controls, tell)
     plan = make_plan(loaded, entries, budget, n_seeds) | ({"command": command} if command else {})

@@ -20,13 +20,13 @@ from tqdm import tqdm
 from mne_specmoe._files import replacing
 from mne_specmoe._validation import AmplitudeWarning, SpecMoEWarning, check_number, listed
 from mne_specmoe.data.corpus import (
-    FORMAT_VERSION,
     LABELS_NAME,
     LOCK_NAME,
     Corpus,
     read_index,
     read_settings,
     shard_files,
+    write_settings,
 )
 from mne_specmoe.data.segments import Segments, SegmentSettings, cut_segments, is_plausible
 from mne_specmoe.data.sources import (
@@ -296,9 +296,7 @@ def _building(path: Path) -> Iterator[None]:
 def _start(path: Path, settings: Mapping, is_new: bool) -> "_Index":
     """Write the settings of a new corpus; clear what a killed build has left."""
     if is_new:
-        with replacing(path / "corpus.json") as temporary:
-            content = {"format_version": FORMAT_VERSION, "settings": settings}
-            temporary.write_text(json.dumps(content, indent=2), encoding="utf-8")
+        write_settings(path, settings)
     (path / "shards").mkdir(exist_ok=True)
     for stale in path.glob(".corpus.json.*"):
         stale.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ import numpy as np
 from scipy.cluster.vq import ClusterError, kmeans2, vq
 from scipy.signal import welch
 
-from mne_specmoe._files import replacing
+from mne_specmoe._files import write_text
 from mne_specmoe._validation import check_number, check_option
 
 FORMAT_VERSION = 1
@@ -375,6 +375,12 @@ class Corpus:
         return stored
 
 
+def write_settings(path: Path, settings: Mapping) -> None:
+    """Write what `read_settings` reads into the folder of a corpus."""
+    content = {"format_version": FORMAT_VERSION, "settings": settings}
+    write_text(path / "corpus.json", json.dumps(content, indent=2))
+
+
 def read_settings(path: Path) -> dict:
     """Read the settings of a corpus, after looking at the version of its format.
 
@@ -665,8 +671,7 @@ def _write_partition(path: Path, partition: Partition) -> None:
         "sizes": partition.sizes,
         "subset_of": partition.subset_of.tolist(),
     }
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content), encoding="utf-8")
+    write_text(path, json.dumps(content))
 
 
 def _read_partition(path: Path, corpus: Corpus) -> Partition:

@@ -6,16 +6,16 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mne_specmoe._files import replacing
+from mne_specmoe._files import replacing, write_text
 from mne_specmoe._validation import listed
 from mne_specmoe.data.corpus import (
-    FORMAT_VERSION,
     LABELS_NAME,
     LOCK_NAME,
     Corpus,
     read_index,
     read_settings,
     shard_files,
+    write_settings,
 )
 
 _SAME = ("sfreq", "n_times")  # what segments of one corpus have in common
@@ -62,9 +62,9 @@ def join_corpora(corpora: Sequence[Corpus | str | os.PathLike], path: str | os.P
                 _link(old, new)
     _link_labels(folders, path)
     lines = "".join(json.dumps(entry, allow_nan=False) + "\n" for _, entry in entries)
-    _write(path / "recordings.jsonl", lines)
+    write_text(path / "recordings.jsonl", lines)
     # Last: without it, the folder is no corpus.
-    _write(path / "corpus.json", json.dumps({"format_version": FORMAT_VERSION, "settings": settings}, indent=2))
+    write_settings(path, settings)
     return Corpus(path)
 
 
@@ -138,9 +138,3 @@ def _link(old: Path, new: Path) -> None:
     except OSError:
         with replacing(new) as temporary:
             shutil.copyfile(old, temporary)
-
-
-def _write(path: Path, text: str) -> None:
-    """A file, whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import get_args, get_type_hints
 
-from mne_specmoe._files import replacing
+from mne_specmoe._files import write_text
 from mne_specmoe.data.corpus import LABELS_NAME, Corpus
 
 
@@ -228,8 +228,7 @@ def write_synthetic_labels(path: Path, people: Mapping[str, Callable[[], Synthet
     for subject, draw in people.items():
         file = folder / f"{subject}.json"
         if not file.exists():
-            with replacing(file) as temporary:
-                temporary.write_text(json.dumps(asdict(draw()), allow_nan=False), encoding="utf-8")
+            write_text(file, json.dumps(asdict(draw()), allow_nan=False))
 
 
 def _read(path: Path) -> SyntheticPerson:

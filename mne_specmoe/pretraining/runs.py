@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mne_specmoe._files import replacing
+from mne_specmoe._files import write_text
 from mne_specmoe._validation import check_number, listed
 from mne_specmoe.checkpoint import save_network
 from mne_specmoe.data.batches import CorpusBatches
@@ -389,8 +389,7 @@ def _open_run(out: Path, settings: dict, *, resume: bool, write: bool) -> dict:
         return before
     if write:
         out.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(settings, indent=2) + "\n")
     return settings
 
 
