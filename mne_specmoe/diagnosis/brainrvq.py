@@ -3,8 +3,6 @@
 Shapes in the comments: B batch, C channels, A seconds, L = C·A tokens in order (channel, second), D features.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 
 import numpy as np
@@ -12,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mne_specmoe.diagnosis.examinee import READ_STAGE, Losses, passes
+from mne_specmoe.diagnosis.examinee import READ_STAGE, Losses, noting, passes
 from mne_specmoe.models.brainrvq.downstream import random_encoder, whole_seconds, window_lengths
 from mne_specmoe.models.brainrvq.masking import PATCH_LENGTH, PatchMask, PatchMaskConfig
 from mne_specmoe.models.brainrvq.network import MAX_PATCHES, BrainRVQEncoder
@@ -53,6 +51,8 @@ class BrainRVQExaminee:
             CodePredictionObjective(network, tokenizer)  # which refuses what does not go together
         self.network, self.rows, self.tokenizer = network, rows, tokenizer
         self.encoder = network.encoder if whole else network
+        numbered = enumerate(self.encoder.trunk.blocks, 1)
+        self._parts = {"patches": self.encoder.patch_embedding} | {f"block{i}": block for i, block in numbered}
         self.mask = PatchMask(PatchMaskConfig(mode="random"))
         blocks = np.arange(1, self.encoder.config.depth)
         chosen = blocks if len(blocks) <= _N_BLOCKS else blocks[np.linspace(0, len(blocks) - 1, _N_BLOCKS).astype(int)]
@@ -113,7 +113,7 @@ class BrainRVQExaminee:
         if seeds is not None:
             hidden = self.mask(patches, seeds, progress=1.0)
             options = {"mask": hidden, "mask_token": self.network.mask_token}
-        with _noted(self.encoder) as noted:
+        with noting(self._parts) as noted:
             noted[READ_STAGE] = self.encoder.raw_tokens(patches, self.rows, **options)
         tokens = {name: noted[name] if name == "patches" else noted[name][:, 1:] for name in self.stages}
         if seeds is not None:  # the mask token comes after the embedding
@@ -139,20 +139,3 @@ def _cross_entropies(logs: list[Tensor], codes: list[Tensor]) -> np.ndarray:
     """Mean over hidden seconds, summed over both domains: (n_segments,)."""
     found = [2 * F.nll_loss(p.flatten(0, 1), c.flatten()) for p, c in zip(logs, codes, strict=True)]
     return torch.stack(found).double().cpu().numpy()
-
-
-@contextmanager
-def _noted(encoder: BrainRVQEncoder) -> Iterator[dict[str, Tensor]]:
-    """Note what the patch embedding and every block put out."""
-    noted = {}
-    parts = {"patches": encoder.patch_embedding}
-    parts |= {f"block{number}": block for number, block in enumerate(encoder.trunk.blocks, 1)}
-    hooks = [
-        part.register_forward_hook(lambda module, x, y, name=name: noted.__setitem__(name, y))
-        for name, part in parts.items()
-    ]
-    try:
-        yield noted
-    finally:
-        for hook in hooks:
-            hook.remove()

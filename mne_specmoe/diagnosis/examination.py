@@ -17,6 +17,7 @@ from mne_specmoe.diagnosis.examinee import Examinee, Losses, passes
 from mne_specmoe.diagnosis.findings import ExchangeFindings, NetworkFindings, SpectrumFindings, StageFindings
 from mne_specmoe.diagnosis.statistics import FACTORS, participation_ratio, variance_shares, view_distance
 from mne_specmoe.models.specmoe.masking import BANDS
+from mne_specmoe.reconstruction import epoch_seeds
 
 FEWEST_EPOCHS = 20
 """With fewer, neither dimensions nor band powers can be told."""
@@ -190,7 +191,7 @@ def _grid_segments(sample: Sample) -> np.ndarray | None:
 def _grid(examinee: Examinee, x: Tensor, index: np.ndarray, seed: int, title: str) -> dict[str, np.ndarray]:
     """Means over time and channels of segments under all masks at all gains, by stages: (P, S, M, G, F)."""
     segments, cells = x[index.ravel()], []
-    for seed_of_mask in tqdm(_seeds(seed, N_MASKS), desc=title, unit="mask", disable=not title, leave=False):
+    for seed_of_mask in tqdm(epoch_seeds(seed, N_MASKS), desc=title, unit="mask", disable=not title, leave=False):
         seeds = seed_of_mask.expand(len(segments))
         for gain in GAINS:
             cell = _features(
@@ -209,7 +210,7 @@ def _exchange(examinee: Examinee, sample: Sample) -> ExchangeFindings | None:
     chosen = spread(sample.groups, _N_EXCHANGED, n_people=_N_EXCHANGED)
     groups, rng = sample.groups[chosen], np.random.default_rng(sample.seed)
     strangers = [rng.choice(chosen[groups != person]) for person in groups]
-    seeds, others = _seeds(sample.seed, 2 * len(chosen)).chunk(2)
+    seeds, others = epoch_seeds(sample.seed, 2 * len(chosen)).chunk(2)
     losses = examinee.exchange(sample.x[chosen], sample.x[strangers], seeds, others)
     return _exchange_findings(examinee, losses, groups)
 
@@ -233,8 +234,3 @@ def _per_person(values: np.ndarray | None, clean: np.ndarray, groups: np.ndarray
     total = np.array([clean[groups == person].sum() for person in people])
     sums = np.array([values[groups == person].sum() for person in people])
     return np.where(total > 0, sums / np.where(total > 0, total, 1), np.nan)
-
-
-def _seeds(seed: int, n: int) -> Tensor:
-    """Seeds of masks."""
-    return torch.from_numpy(np.random.default_rng(seed).integers(2**62, size=n))

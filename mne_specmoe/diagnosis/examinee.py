@@ -1,10 +1,12 @@
 """What the health check asks of a network, whatever its family."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 READ_STAGE = "embedding"
 """The stage that estimators read: the last one of every network."""
@@ -16,6 +18,21 @@ def passes(x: Tensor) -> tuple[Tensor, ...]:
     """Split segments [B, C, T] into as many as go through a network in one pass: their numbers, pass by pass."""
     size = max(1, _VALUES_PER_PASS // (x.shape[1] * x.shape[2]))
     return torch.arange(len(x)).split(size)
+
+
+@contextmanager
+def noting(parts: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
+    """Note, under their names, what parts of a network put out last."""
+    noted = {}
+    hooks = [
+        part.register_forward_hook(lambda module, x, y, name=name: noted.__setitem__(name, y))
+        for name, part in parts.items()
+    ]
+    try:
+        yield noted
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 class Losses(NamedTuple):

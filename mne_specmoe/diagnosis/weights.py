@@ -14,7 +14,7 @@ from mne_specmoe.diagnosis.brainrvq import BrainRVQExaminee
 from mne_specmoe.diagnosis.examinee import Examinee
 from mne_specmoe.diagnosis.specmoe import SpecMoEExaminee
 from mne_specmoe.loaders.brainrvq import load_brainrvq, load_encoder, load_tokenizer
-from mne_specmoe.loaders.specmoe import load_expert, load_experts, load_specmoe
+from mne_specmoe.loaders.specmoe import load_experts, load_specmoe
 from mne_specmoe.models.brainrvq.channels import channel_rows, unnamed_rows
 from mne_specmoe.models.brainrvq.network import BrainRVQEncoder
 from mne_specmoe.models.brainrvq.prediction import BrainRVQ
@@ -113,8 +113,6 @@ def _read(path: str | os.PathLike) -> list[nn.Module]:
         )
     if family_of_kind(kind) == "brainrvq":
         return [load_brainrvq(path) if kind in ("brainrvq", "BrainRVQ pretraining network") else load_encoder(path)]
-    if kind == "expert":
-        return [load_expert(path)]
     return load_experts(path) if kind in _EXPERTS else list(load_specmoe(path).experts)
 
 
