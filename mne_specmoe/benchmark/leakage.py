@@ -26,41 +26,12 @@ _STARTER_SAW = {
     ),
     "ssvep_exo": frozenset(f"S{number:02d}" for number in range(1, 7)),
 }  # those too that only validated, or whose segments were all rejected
-_WITH_MUSE_SAW = _STARTER_SAW | {
-    "muse": frozenset(
-        f"NTX{number:04d}"
-        for number in (
-            *(
-                1,
-                2,
-                3,
-                4,
-                5,
-                10,
-                11,
-                102,
-                103,
-                104,
-                105,
-                106,
-                108,
-                109,
-                111,
-                112,
-                202,
-                203,
-                204,
-                205,
-                207,
-                209,
-                210,
-                211,
-            ),
-            *(301, 302, 303, 304, 305, 306, 307, 308, 309, 1101, 1102, 1103, 1105, 1106, 1107, 1108, 1109, 1110, 1201),
-            *(1203, 1205, 1206, 1209, 1210, 1211, 1215, 1302, 1308, 1313),
-        )
-    )
-}
+_MUSE_SEEN = (
+    "0001 0002 0003 0004 0005 0010 0011 0102 0103 0104 0105 0106 0108 0109 0111 0112 0202 0203 0204 0205 0207 0209 "
+    "0210 0211 0301 0302 0303 0304 0305 0306 0307 0308 0309 1101 1102 1103 1105 1106 1107 1108 1109 1110 1201 1203 "
+    "1205 1206 1209 1210 1211 1215 1302 1308 1313"
+)
+_WITH_MUSE_SAW = _STARTER_SAW | {"muse": frozenset(f"NTX{number}" for number in _MUSE_SEEN.split())}
 
 
 def _without(dataset: str) -> dict[str, frozenset[str]]:

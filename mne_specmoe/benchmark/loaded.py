@@ -122,8 +122,10 @@ def load(task: Task | Recipe, root: Path, max_windows: int | None) -> LoadedTask
     } | protocol
     if getattr(task, "is_event_related", False):
         about["is_event_related"] = True
-    data = _within_budget(data, task.split(data).by, max_windows, about["confounds"])
     split = task.split(data)
+    kept = _within_budget(data, split.by, max_windows, about["confounds"])
+    if kept is not data:
+        data, split = kept, task.split(kept)
     if not about["known_leaks"]:
         check_split(data, split)
     return LoadedTask(

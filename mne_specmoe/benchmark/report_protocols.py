@@ -1,6 +1,6 @@
 """The sections of a report about data sets that were left out, and about what features add to classical ones."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from mne_specmoe.benchmark.document import Heading, Paragraph, Part, Table
 from mne_specmoe.benchmark.plan import controls_of
@@ -12,30 +12,30 @@ from mne_specmoe.benchmark.statistics import Difference, paired_difference
 
 def left_out_section(book: Book) -> list[Part]:
     """Whether pretraining helps where weights saw nothing of the data set; nothing where none were run so."""
-    tables = [_left_out_table(book, numbers) for numbers in book.tasks]
-    if not any(tables):
-        return []
     text = (
         "Here every task is scored with weights that were pretrained without any recording of its data set, so that "
         "all people count and gate 3 holds by construction. What the weights saw was read from their headers, as the "
         "benchmark or the file that names them states it, and checked before the run. The control is the same network "
         "with random weights; p-values of differences to it are not corrected, those of gates are."
     )
-    return [Heading("Leave a data set out"), Paragraph(text), *(table for table in tables if table)]
+    return _section("Leave a data set out", text, _left_out_table, book)
 
 
 def added_section(book: Book) -> list[Part]:
     """Whether features of networks add to classical ones; nothing where that was not asked."""
-    tables = [_added_table(book, numbers) for numbers in book.tasks]
-    if not any(tables):
-        return []
     text = (
         "The same logistic regression on classical features (tangent space of six bands, and band power), alone and "
         "with the features of a frozen network added: same folds, same strengths of regularisation to choose from, and "
         "validation may choose that the network's features count for nothing. Differences are paired over subjects. "
         "Only what trained weights add and random ones do not is due to pretraining. p-values are not corrected."
     )
-    return [Heading("What networks add to classical features"), Paragraph(text), *(table for table in tables if table)]
+    return _section("What networks add to classical features", text, _added_table, book)
+
+
+def _section(title: str, text: str, table_of: Callable[[Book, TaskNumbers], Table | None], book: Book) -> list[Part]:
+    """A table for each task that has one, under a heading; nothing where none has."""
+    tables = [table for numbers in book.tasks if (table := table_of(book, numbers)) is not None]
+    return [Heading(title), Paragraph(text), *tables] if tables else []
 
 
 def _left_out_table(book: Book, numbers: TaskNumbers) -> Table | None:
