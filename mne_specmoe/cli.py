@@ -1,6 +1,7 @@
 """The command line: ``mne-specmoe corpus | pretrain | assemble | convert | info | features | diagnose | benchmark``."""
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
@@ -182,10 +183,19 @@ def _add_synthesize(verbs) -> None:
     add("--progress", action=argparse.BooleanOptionalAction, default=True, help="show a progress bar")
 
 
+@contextlib.contextmanager
+def _failed_builds() -> Iterator[None]:
+    """Tell the user of a build that cannot go on: another process builds it, or one of --n-jobs was killed."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise OSError(str(error)) from error
+
+
 def _corpus_synthesize(arguments: argparse.Namespace) -> int:
     from mne_specmoe.data.synthesis import synthesize_corpus
 
-    try:
+    with _failed_builds():
         corpus = synthesize_corpus(
             arguments.out,
             hours=arguments.hours,
@@ -200,8 +210,6 @@ def _corpus_synthesize(arguments: argparse.Namespace) -> int:
             n_jobs=arguments.n_jobs,
             progress=arguments.progress,
         )
-    except RuntimeError as error:  # another process makes it, or one of --n-jobs was killed
-        raise OSError(str(error)) from error
     print(corpus.summary())
     return 0
 
@@ -216,7 +224,7 @@ def _corpus_join(arguments: argparse.Namespace) -> int:
 def _corpus_build(arguments: argparse.Namespace) -> int:
     from mne_specmoe.data.build import build_corpus
 
-    try:
+    with _failed_builds():
         corpus = build_corpus(
             arguments.recordings,
             arguments.out,
@@ -233,8 +241,6 @@ def _corpus_build(arguments: argparse.Namespace) -> int:
             n_jobs=arguments.n_jobs,
             progress=arguments.progress,
         )
-    except RuntimeError as error:  # another process builds it, or one of --n-jobs was killed
-        raise OSError(str(error)) from error
     print(corpus.summary())
     return 0
 

@@ -175,13 +175,13 @@ def build_corpus(
     settings = SegmentSettings(
         l_freq=l_freq,
         h_freq=h_freq,
-        notch=_as_list(notch),
+        notch=as_list(notch),
         sfreq=sfreq,
         segment_seconds=segment_seconds,
         edge_seconds=edge_seconds,
         min_seconds=min_seconds,
         reject_uv=reject_uv,
-        channels=channels if isinstance(channels, str) else _as_list(channels),
+        channels=channels if isinstance(channels, str) else as_list(channels),
     )
     check_subject_pattern(subject_pattern)
     described = describe_settings(settings, subject_pattern)
@@ -238,7 +238,7 @@ def fill_corpus(
     return Corpus(path)
 
 
-def _as_list(values: object) -> list | None:
+def as_list(values: object) -> list | None:
     """A list of one or more values; None as it is."""
     if values is None:
         return None

@@ -210,6 +210,13 @@ def make_cap(montage: str) -> Cap:
     )
 
 
+def channel_sites(cap: Cap, channels: Sequence[str]) -> list[str]:
+    """Names that a cap has for channels, as T7 for T3."""
+    by_site = {site_name(name): name for name in reversed(cap.ch_names[: cap.n_channels])}
+    exact = set(cap.ch_names[: cap.n_channels])
+    return [name if name in exact else by_site[site_name(name)] for name in channels]
+
+
 def site_direction(name: str) -> np.ndarray:
     """Direction (3,) of an electrode of the 10-05 system, or of the tip of the nose, from the middle of the head."""
     return _unit(_NOSE) if name == "nose" else _standard_directions()[name]

@@ -10,7 +10,7 @@ import mne
 import numpy as np
 
 from mne_specmoe._validation import check_number
-from mne_specmoe.data.build import describe_settings, fill_corpus
+from mne_specmoe.data.build import as_list, describe_settings, fill_corpus
 from mne_specmoe.data.caps import CapChoice, choose_channels, make_cap
 from mne_specmoe.data.corpus import Corpus
 from mne_specmoe.data.segments import SegmentSettings
@@ -146,7 +146,7 @@ def synthesize_corpus(
     settings = SegmentSettings(
         l_freq=l_freq,
         h_freq=h_freq,
-        notch=None if notch is None else np.atleast_1d(notch).tolist(),
+        notch=as_list(notch),
         sfreq=SFREQ,
         segment_seconds=segment_seconds,
         edge_seconds=_EDGE_SECONDS,

@@ -1,13 +1,11 @@
 """Drawing made-up people: spectra, rhythms with their sources and bursts, spikes, artefacts, reference and gain."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from mne_specmoe.data.caps import MUSCLE_SITES, REFERENCE_SITES, Cap, CapChoice, site_direction
+from mne_specmoe.data.caps import MUSCLE_SITES, REFERENCE_SITES, Cap, CapChoice, channel_sites, site_direction
 from mne_specmoe.data.synthetic_labels import Dipole, Event, Rhythm, SyntheticPerson
-from mne_specmoe.signal.names import site_name
 
 # Chances of a person's having them.
 _HAS_SPIKES, _HAS_KNEE, _IS_TENSE = 0.1, 0.4, 0.35
@@ -220,13 +218,6 @@ def _reference(rng: np.random.Generator, cap: Cap, choice: CapChoice) -> str:
         del usual["average"]  # takes out what there is
     weights = np.array(list(usual.values()), dtype=float)
     return str(rng.choice(list(usual), p=weights / weights.sum()))
-
-
-def channel_sites(cap: Cap, channels: Sequence[str]) -> list[str]:
-    """Names that a cap has for channels, as T7 for T3."""
-    by_site = {site_name(name): name for name in reversed(cap.ch_names[: cap.n_channels])}
-    exact = set(cap.ch_names[: cap.n_channels])
-    return [name if name in exact else by_site[site_name(name)] for name in channels]
 
 
 def _lognormal(rng: np.random.Generator, median: float, spread: float, size: int | None = None) -> np.ndarray | float:

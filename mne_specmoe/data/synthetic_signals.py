@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import mne
 import numpy as np
 
-from mne_specmoe.data.caps import Cap, make_cap
+from mne_specmoe.data.caps import Cap, channel_sites, make_cap
 from mne_specmoe.data.synthetic_labels import Dipole, Event, Rhythm, SyntheticPerson
-from mne_specmoe.data.synthetic_people import channel_sites
 from mne_specmoe.signal.waveforms import (
     blink,
     coloured_noise,

@@ -165,7 +165,7 @@ def carry_out(
     path : Path
         Where the weights go, in the folder of the run.
     settings : mapping
-        What the result depends on beside the plan.
+        What the result depends on beside the plan and the options.
     housekeeping, resume
         See `mne_specmoe.pretrain`.
     **options
@@ -179,6 +179,7 @@ def carry_out(
     settings = {
         "version": RUN_VERSION,
         **settings,
+        **options,
         "training": asdict(config),
         "data": plan.data,
         "n_processes": accelerator.num_processes,

@@ -168,7 +168,6 @@ def pretrain(
         "mask": asdict(mask),
         **loss,
         **weights,
-        **variation,
     }
     return carry_out(
         plan,

@@ -35,9 +35,14 @@ def coloured_noise(
     power = 1 / (knee_hz**exponent + np.maximum(frequencies, _LOWEST_HZ) ** exponent)
     power[0] = 0.0
     gain = np.sqrt(power * (len(frequencies) - 1) / power[frequencies >= _COUNTED_FROM_HZ].sum())
-    spectrum = fft.rfft(rng.standard_normal((n_signals, n_fft)), axis=-1)
+    return _filtered(rng.standard_normal((n_signals, n_fft)), gain)[:, :n_times]
+
+
+def _filtered(noise: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """Weigh the spectra of signals (n_signals, n_fft) by gains (n_freqs,)."""
+    spectrum = fft.rfft(noise, axis=-1)
     spectrum *= gain
-    return fft.irfft(spectrum, n_fft, axis=-1)[:, :n_times]
+    return fft.irfft(spectrum, noise.shape[-1], axis=-1)
 
 
 def damped_oscillator(
@@ -140,5 +145,4 @@ def muscle_noise(rng: np.random.Generator, n_signals: int, n_times: int, sfreq: 
     frequencies = fft.rfftfreq(n_fft, 1 / sfreq)
     gain = np.clip((frequencies - 15) / 25, 0, 1)
     gain /= np.sqrt(np.mean(gain**2))
-    spectrum = fft.rfft(rng.standard_normal((n_signals, n_fft)), axis=-1)
-    return fft.irfft(spectrum * gain, n_fft, axis=-1)[:, :n_times]
+    return _filtered(rng.standard_normal((n_signals, n_fft)), gain)[:, :n_times]

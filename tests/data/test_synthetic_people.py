@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.signal import coherence, csd, hilbert, welch
 
-from mne_specmoe.data.caps import CapChoice, choose_channels, make_cap
+from mne_specmoe.data.caps import CapChoice, channel_sites, choose_channels, make_cap
 from mne_specmoe.data.preprocessing import TEN_TWENTY_19
 from mne_specmoe.data.synthetic_labels import Dipole, Event, Rhythm
-from mne_specmoe.data.synthetic_people import channel_sites, draw_person
+from mne_specmoe.data.synthetic_people import draw_person
 from mne_specmoe.data.synthetic_signals import make_raw, make_signals, reference_matrix
 
 SFREQ = 200.0
