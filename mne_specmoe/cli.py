@@ -1,7 +1,6 @@
 """The command line: ``mne-specmoe corpus | pretrain | assemble | convert | info | features | diagnose | benchmark``."""
 
 import argparse
-import contextlib
 import dataclasses
 import json
 import os
@@ -183,7 +182,7 @@ def _add_synthesize(verbs) -> None:
     add("--progress", action=argparse.BooleanOptionalAction, default=True, help="show a progress bar")
 
 
-@contextlib.contextmanager
+@contextmanager
 def _failed_builds() -> Iterator[None]:
     """Tell the user of a build that cannot go on: another process builds it, or one of --n-jobs was killed."""
     try:
