@@ -25,6 +25,8 @@ FINE, COARSE = 60, 120
 """Samples that a token of the first and of the second attention block stands for."""
 
 _FIRST = 15  # samples per token of the first stage
+_READ = {"embedding": (EMBED_DIM, COARSE), "attention1": (64, FINE), "down1": (64, _FIRST)}
+# Of stages that decoders of envelopes read: features of a branch, samples per token.
 
 
 class Stages(NamedTuple):
@@ -101,7 +103,8 @@ def decoder_modules(config: SpecHiNetConfig) -> dict[str, nn.Module]:
     if config.told_mask and config.decoder != "envelope":
         modules["told"] = nn.Linear(N_FFT // 2 + 1, EMBED_DIM)
     if config.decoder == "envelope":
-        decoders = (EnvelopeDecoder(COARSE, told_mask=config.told_mask) for _ in range(2))
+        read = [_READ[name] for name in _read_by_envelopes(config)]
+        decoders = (EnvelopeDecoder(read, told_mask=config.told_mask) for _ in range(2))
         return dict(zip(("envelope_short", "envelope_long"), decoders, strict=True))
     p_drop = config.dropout
     modules |= {
@@ -123,12 +126,18 @@ def decode(decoder: nn.Module, made: Stages, x: Tensor, locations: Tensor, kept:
     """Rebuild the padded x [B, C, T] from what the encoder made of it, told what the mask kept if it may know."""
     kept = _known(kept, x) if decoder.config.told_mask else None
     if decoder.config.decoder == "envelope":
-        short, short_envelope = decoder.envelope_short(made.embedding[:, :, 0], x, kept)
-        long, long_envelope = decoder.envelope_long(made.embedding[:, :, 1], x, kept)
+        read = [getattr(made, name) for name in _read_by_envelopes(decoder.config)]
+        short, short_envelope = decoder.envelope_short([stage[:, :, 0] for stage in read], x, kept)
+        long, long_envelope = decoder.envelope_long([stage[:, :, 1] for stage in read], x, kept)
         return Reconstruction(short, long, None, None, torch.stack([short_envelope, long_envelope], 2))
     if kept is not None:
         made = made._replace(embedding=made.embedding + _told(decoder.told, made.embedding, kept))
     return _draw(decoder, made, x, locations)
+
+
+def _read_by_envelopes(config: SpecHiNetConfig) -> tuple[str, ...]:
+    """Names of the stages that decoders of envelopes read."""
+    return tuple(_READ) if config.bypass else ("embedding",)
 
 
 def _known(kept: Tensor | None, x: Tensor) -> Tensor:

@@ -1,12 +1,12 @@
-"""Rebuilding by envelopes: how strong every bin of a spectrogram was, read off an embedding."""
+"""Rebuilding by envelopes: how strong every bin of a spectrogram was, read off an encoder's features."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mne_specmoe.models.specmoe.config import EMBED_DIM
 from mne_specmoe.models.specmoe.gains import frame_weights
 from mne_specmoe.models.specmoe.masking import HOP, N_FFT
 from mne_specmoe.signal.spectral import istft, stft
@@ -21,33 +21,33 @@ _LEAST_LEFT = 1e-4  # of power, of what a mask kept of a bin
 
 
 class EnvelopeDecoder(nn.Module):
-    """Give the spectrogram of what the network sees the envelope that it reads off its embedding.
+    """Give the spectrogram of what the network sees the envelope that it reads off its features.
 
     A mask multiplies a spectrogram by numbers of 0 and more, so it leaves the phases where it leaves anything, and
     what has to be rebuilt are amplitudes. With the spectrogram S of what the network sees, its log envelope V
-    (`log_envelope`), and an envelope E that is read off the embedding,
+    (`log_envelope`), and an envelope E that is read off what the encoder made of it,
 
     .. math:: \\hat S = S \\, e^{E - V}
 
     Where the decoder is told what the mask kept, the envelope is moved, one number per segment, to the level of what
     the mask kept, and amplitudes grow to twice what undoing the mask would make of them at most. Nothing else of an
-    amplitude comes in by another way than the embedding, even where the mask took nothing, so an embedding that ignores
-    the EEG rebuilds badly.
+    amplitude comes in by another way than the encoder's features, even where the mask took nothing, so an encoder that
+    ignores the EEG rebuilds badly.
 
     Parameters
     ----------
-    n_samples : int
-        Samples that a token of the embedding stands for.
+    stages : sequence of tuple of int
+        Of every stage that is read: its features, and the samples that a token of it stands for.
     n_hidden : int
-        Features between embedding and envelope.
+        Features between the stages and the envelope.
     told_mask : bool
         Whether the decoder is told what the mask kept.
     """
 
-    def __init__(self, n_samples: int, n_hidden: int = 256, *, told_mask: bool = False):
+    def __init__(self, stages: Sequence[tuple[int, int]], n_hidden: int = 256, *, told_mask: bool = False):
         super().__init__()
-        self.n_samples, self.told_mask = n_samples, told_mask
-        self.expand = nn.Linear(EMBED_DIM, n_hidden)
+        self.steps, self.told_mask = [step for _, step in stages], told_mask
+        self.expand = nn.Linear(sum(n_features for n_features, _ in stages), n_hidden)
         self.contract = nn.Linear(n_hidden, N_FREQS)
         with torch.no_grad():
             self.contract.weight.mul_(0.1)
@@ -55,19 +55,21 @@ class EnvelopeDecoder(nn.Module):
 
     @torch.no_grad()
     def begin_with(self, envelope: Tensor) -> None:
-        """Let the first guess be the log envelope [n_freqs] given, whatever the embedding."""
+        """Let the first guess be the log envelope [n_freqs] given, whatever the features."""
         self.contract.bias.copy_(envelope)
 
-    def forward(self, embedding: Tensor, x: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Rebuild x [B, C, T] from an embedding [B, C, 128, n]: the signal, and E [B, C, n_freqs, n_frames].
+    def forward(self, stages: Sequence[Tensor], x: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Rebuild x [B, C, T] from stages, each [B, C, features, n]: the signal, and E [B, C, n_freqs, n_frames].
 
         What the mask kept is [B, 1 or C, n_freqs, m], of use to decoders that are told; frames beyond m hold padding.
         """
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         spectrum = stft(wide, n_fft=N_FFT, hop=HOP)  # [B, C, F, M]
-        weights = frame_weights(embedding.shape[-1], spectrum.shape[-1], self.n_samples)
-        framed = embedding @ weights.to(embedding)  # [B, C, 128, M]
-        output = self.contract(F.gelu(self.expand(framed.transpose(-1, -2)))).transpose(-1, -2)
+        framed = [
+            stage @ frame_weights(stage.shape[-1], spectrum.shape[-1], step).to(stage)  # [B, C, features, M]
+            for stage, step in zip(stages, self.steps, strict=True)
+        ]
+        output = self.contract(F.gelu(self.expand(torch.cat(framed, 2).transpose(-1, -2)))).transpose(-1, -2)
         envelope, seen = output.to(spectrum.real.dtype), log_envelope(spectrum)
         most = _MOST_GAIN
         if self.told_mask:

@@ -27,6 +27,8 @@ N_FFT = 512
 N_COMPARED = 120
 """Frequencies of log envelopes that count, 0.5 Hz apart: beyond 60 Hz recordings hold little but noise."""
 
+_LEAST_CLEAN = 400  # samples, a window of the targets' spectra
+
 N_PUBLISHED_CHANNELS = 19
 """Outputs of the published layout's auxiliary heads, which stand for the channels."""
 
@@ -61,9 +63,8 @@ class ReconstructionObjective(nn.Module):
     feature_loss : FeatureLoss | None
         What the embedding of the clean segment has to say. None: nothing, as in the paper. Channelwise layout only.
     clean_share : float
-        Share of a batch's segments, the first ones, whose clean view is encoded; in (0, 1]. Every process takes this
-        share of its own segments, one at least, so below 1 a batch that does not divide evenly has other clean
-        segments on two processes than on one.
+        Share of every segment's time, from its start, whose clean view is encoded; in (0, 1]. At least 2 s of what is
+        there are taken.
 
     Attributes
     ----------
@@ -188,8 +189,9 @@ class ReconstructionObjective(nn.Module):
                 decoder.begin_with(torch.stack(envelopes).mean(0))
 
     def _read(self, batch: Batch) -> dict[str, Tensor]:
-        """Terms of the feature loss, from the clean view of a share of the batch."""
-        x = batch.x[: math.ceil(self.clean_share * len(batch.x))]
+        """Terms of the feature loss, from the clean view of a share of every segment's time."""
+        n_times = batch.x.shape[-1]
+        x = batch.x[..., : max(math.ceil(self.clean_share * n_times), min(n_times, _LEAST_CLEAN))]
         made = self.network.encoder.stages(x, locations=batch.locations)
         return self.feature_loss(made.embedding, x)
 
