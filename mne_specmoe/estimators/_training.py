@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-from mne_specmoe._validation import SpecMoEWarning
+from mne_specmoe._validation import warn_caller
 from mne_specmoe.models.interface import Downstream
 
 
@@ -217,11 +217,9 @@ def inner_split(
         train, valid = _plain_split(everything, fraction, labels, seed)
     if train is None or (labels is not None and len(np.unique(labels[train])) < len(np.unique(labels))):
         what = "groups" if groups is not None else "epochs"
-        warnings.warn(
+        warn_caller(
             f"There are too few {what} to set validation_fraction={fraction} of them aside with every class left to "
-            "train on: training uses all epochs and cannot stop early. Pass validation_fraction=None to ask for that.",
-            SpecMoEWarning,
-            stacklevel=5,
+            "train on: training uses all epochs and cannot stop early. Pass validation_fraction=None to ask for that."
         )
         return everything, None
     return np.sort(train), np.sort(valid)

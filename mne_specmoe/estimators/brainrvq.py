@@ -1,12 +1,11 @@
 """BrainRVQ as scikit-learn estimators."""
 
-import warnings
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from mne_specmoe._validation import SpecMoEWarning, check_number, check_option
+from mne_specmoe._validation import check_number, check_option, warn_caller
 from mne_specmoe.data.locations import channel_locations, standard_positions
 from mne_specmoe.estimators._base import Classifier, Featurizer, Regressor
 from mne_specmoe.estimators._training import Schedule
@@ -91,11 +90,9 @@ class _BrainRVQ:
 
 def _warn_unnamed() -> None:
     """Say that places are unknown."""
-    warnings.warn(
+    warn_caller(
         "X has no channel names, so the encoder cannot know where its channels are: to it, they are all at one place. "
-        "Name them with ch_names, or pass mne.Epochs.",
-        SpecMoEWarning,
-        stacklevel=4,
+        "Name them with ch_names, or pass mne.Epochs."
     )
 
 
@@ -123,7 +120,7 @@ class BrainRVQFeaturizer(_BrainRVQ, Featurizer):
         the encoder does not know where their channels are.
     parts : sequence of str
         What features are made of. ``"encoder"``: pooled tokens of the encoder; ``"amplitude"``: log root mean square
-        per channel; ``"power"``: log power per channel in 20 bands, relative to all; ``"spectrum"``: log power spectrum
+        per channel; ``"power"``: log power per channel in 21 bands, relative to all; ``"spectrum"``: log power spectrum
         from 1 to 45 Hz, averaged over channels; ``"covariance"``: covariances between channels in eight bands, in the
         tangent space at the mean of the training epochs, which is what tells left from right; ``"evoked"``: slow time
         courses of the channels, in epochs of up to 2 s. Parts that the epochs are too short or too long for step aside:
@@ -176,9 +173,10 @@ class BrainRVQFeaturizer(_BrainRVQ, Featurizer):
     Epochs or arrays are (n_epochs, n_channels, n_times), or (n_epochs, n_times) of one channel; features are float32,
     (n_epochs, n_features).
 
-    Epochs are rounded to whole seconds, at least one: less than half a second at the end is cut off (epochs of MNE hold
-    their last time point, and 801 samples are 4 s), a longer rest is filled up with zeros. Longer ones than 30 s are
-    cut into the fewest windows of nearly equal length, and what is pooled of these is averaged, weighted by length.
+    The encoder reads whole seconds, at least one: less than half a second at the end of epochs is cut off (epochs of
+    MNE hold their last time point, and 801 samples are 4 s), a longer rest is filled up with zeros. Longer ones than
+    30 s are cut into the fewest windows of nearly equal length, and what is pooled of these is averaged, weighted by
+    length. Other parts read all samples as they are.
 
     Unless `parity` is True, each second of each channel is normalised by itself, which leaves little of its amplitude.
 
@@ -317,7 +315,7 @@ _PREDICTOR_PARAMETERS = """
         the encoder does not know where their channels are.
     parts : sequence of str
         What the head reads. ``"encoder"``: pooled tokens of the encoder; ``"amplitude"``: log root mean square per
-        channel; ``"power"``: log power per channel in 20 bands, relative to all; ``"spectrum"``: log power spectrum
+        channel; ``"power"``: log power per channel in 21 bands, relative to all; ``"spectrum"``: log power spectrum
         from 1 to 45 Hz, averaged over channels; ``"covariance"``: covariances between channels in eight bands, in the
         tangent space at the mean of the training epochs, which is what tells left from right; ``"evoked"``: slow time
         courses of the channels, in epochs of up to 2 s. Parts that the epochs are too short or too long for step aside:
@@ -408,9 +406,10 @@ _PREDICTOR_PARAMETERS = """
     -----
     Epochs or arrays are (n_epochs, n_channels, n_times), or (n_epochs, n_times) of one channel.
 
-    Epochs are rounded to whole seconds, at least one: less than half a second at the end is cut off (epochs of MNE hold
-    their last time point, and 801 samples are 4 s), a longer rest is filled up with zeros. Longer ones than 30 s are
-    cut into the fewest windows of nearly equal length, and what is pooled of these is averaged, weighted by length.
+    The encoder reads whole seconds, at least one: less than half a second at the end of epochs is cut off (epochs of
+    MNE hold their last time point, and 801 samples are 4 s), a longer rest is filled up with zeros. Longer ones than
+    30 s are cut into the fewest windows of nearly equal length, and what is pooled of these is averaged, weighted by
+    length. Other parts read all samples as they are.
 
     Unless `parity` is True, each second of each channel is normalised by itself, which leaves little of its amplitude.
 

@@ -12,7 +12,7 @@ import numpy as np
 from pyriemann.geometry.base import invsqrtm
 from pyriemann.geometry.mean import mean_riemann
 
-from mne_specmoe._validation import SpecMoEWarning, listed
+from mne_specmoe._validation import listed, warn_caller
 
 _MOST_MATRICES = 500  # evenly spread ones are as good for a mean as all
 _TOLERANCE = 1e-6
@@ -62,11 +62,9 @@ def check_persons(persons: object, n_epochs: int) -> np.ndarray:
     codes = np.array([numbers[name] for name in names])
     alone = [name for name, number in numbers.items() if (codes == number).sum() == 1]
     if alone:
-        warnings.warn(
+        warn_caller(
             "These have one epoch each, which cannot be centred by its own mean, and are taken as an average person: "
-            f"{listed(alone, at_most=5)}. Give more epochs of each at once.",
-            SpecMoEWarning,
-            stacklevel=5,
+            f"{listed(alone, at_most=5)}. Give more epochs of each at once."
         )
     return codes
 

@@ -1,12 +1,10 @@
 """What estimators take as `weights`: files, names, nothing, or a file's architecture without what it learned."""
 
 import os
-import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mne_specmoe._validation import UntrainedWarning, listed
+from mne_specmoe._validation import UntrainedWarning, listed, warn_caller
 from mne_specmoe.loaders.brainrvq import load_encoder
 from mne_specmoe.loaders.specmoe import load_encoders
 from mne_specmoe.models.brainrvq.downstream import random_encoder
@@ -84,10 +82,11 @@ def specmoe_experts(weights: Weights, n_experts: int, layout: str | None) -> lis
     experts : list of SpecHiNetEncoder
     """
     if weights is None:
-        warn_untrained(
+        warn_caller(
             "weights=None: the experts are random. They have learnt nothing from other recordings, and results say "
             'nothing about pretraining. Leave weights at "starter" or give files, or take this as a baseline of random '
-            "features."
+            "features.",
+            UntrainedWarning,
         )
         pattern = SpecHiNetEncoder(SpecHiNetConfig() if layout is None else SpecHiNetConfig(layout))
         return [untrained_like(pattern) for _ in range(n_experts)]
@@ -100,9 +99,10 @@ def specmoe_experts(weights: Weights, n_experts: int, layout: str | None) -> lis
         )
     if not isinstance(weights, Untrained):
         return experts
-    warn_untrained(
+    warn_caller(
         f"weights={weights!r}: the experts are random, of that architecture. Results say nothing about pretraining, "
-        "but are what pretrained ones are to be compared with."
+        "but are what pretrained ones are to be compared with.",
+        UntrainedWarning,
     )
     return [untrained_like(expert) for expert in experts]
 
@@ -137,26 +137,20 @@ def brainrvq_encoder(weights: str | os.PathLike | Untrained | None, depth: int, 
     encoder : BrainRVQEncoder
     """
     if weights is None:
-        warn_untrained(
+        warn_caller(
             "weights=None: the encoder is random. It has learnt nothing from other recordings, and results say nothing "
             'about pretraining. Leave weights at "brainrvq-starter" or give a file, or take this as a baseline of '
-            "random features."
+            "random features.",
+            UntrainedWarning,
         )
         scope = "recording" if parity else "token"
         return random_encoder(TransformerConfig(depth, drop_path=_DROP_PATH, norm_scope=scope))
     encoder = load_encoder(weights.weights if isinstance(weights, Untrained) else weights, parity=parity)
     if not isinstance(weights, Untrained):
         return encoder
-    warn_untrained(
+    warn_caller(
         f"weights={weights!r}: the encoder is random, of that architecture. Results say nothing about pretraining, but "
-        "are what a pretrained one is to be compared with."
+        "are what a pretrained one is to be compared with.",
+        UntrainedWarning,
     )
     return random_encoder(encoder.config)
-
-
-def warn_untrained(message: str) -> None:
-    """Say that nothing was pretrained, to whoever called the package."""
-    frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("mne_specmoe."):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, UntrainedWarning, stacklevel=level)
