@@ -81,7 +81,7 @@ class SpecMoEFeaturizer(_SpecMoE, Featurizer):
         Names of the channels of arrays; for Epochs, the channels to use.
     parts : sequence of str
         What features are made of. ``"experts"``: statistics of the experts, see `readout`; ``"amplitude"``: log root
-        mean square per channel; ``"power"``: log power per channel in 20 bands, relative to all; ``"spectrum"``: log
+        mean square per channel; ``"power"``: log power per channel in 21 bands, relative to all; ``"spectrum"``: log
         power spectrum from 1 to 45 Hz, averaged over channels; ``"covariance"``: covariances between channels in eight
         bands, in the tangent space at the mean of the training epochs, which is what tells left from right;
         ``"evoked"``: slow time courses of the channels, in epochs of up to 2 s. Parts that the epochs are too short or
@@ -264,7 +264,7 @@ _PREDICTOR_PARAMETERS = """
         Names of the channels of arrays; for Epochs, the channels to use.
     parts : sequence of str
         What the head reads. ``"experts"``: what the experts say; ``"amplitude"``: log root mean square per channel;
-        ``"power"``: log power per channel in 20 bands, relative to all; ``"spectrum"``: log power spectrum from 1 to 45
+        ``"power"``: log power per channel in 21 bands, relative to all; ``"spectrum"``: log power spectrum from 1 to 45
         Hz, averaged over channels; ``"covariance"``: covariances between channels in eight bands, in the tangent space
         at the mean of the training epochs, which is what tells left from right; ``"evoked"``: slow time courses of the
         channels, in epochs of up to 2 s. Parts that the epochs are too short or too long for step aside: `left_out_`

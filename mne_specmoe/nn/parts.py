@@ -130,7 +130,7 @@ class Amplitude(Part):
 
 
 class Power(Part):
-    """Logarithm of the power of every channel in 20 bands, relative to its power from 1 to 45 Hz.
+    """Logarithm of the power of every channel in 21 bands, relative to its power from 1 to 45 Hz.
 
     Parameters
     ----------
