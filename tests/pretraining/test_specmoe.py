@@ -207,7 +207,7 @@ def test_an_expert_trains_on_two_processes_as_on_one(tmp_path, corpus):
     Small steps, since rounding decides the direction of Adam's first ones where a gradient is 0.
     """
     training = {"max_steps": 2, "batch_size": 3, "lr": 1e-5, "accumulation": 2}
-    settings = {"validation": ["S3"], "training": training, "masked_weight": 1.0, "clean_share": 1.0}
+    settings = {"validation": ["S3"], "training": training, "masked_weight": 1.0}
     pretrain(corpus, tmp_path / "one", **settings, housekeeping=QUIET)
     two, hashes = on_two_processes("specmoe", corpus.path, tmp_path, settings)
     assert_same_losses(log(tmp_path / "one"), two, rtol=1e-5)

@@ -124,7 +124,7 @@ def decoder_modules(config: SpecHiNetConfig) -> dict[str, nn.Module]:
 
 def decode(decoder: nn.Module, made: Stages, x: Tensor, locations: Tensor, kept: Tensor | None) -> Reconstruction:
     """Rebuild the padded x [B, C, T] from what the encoder made of it, told what the mask kept if it may know."""
-    kept = _known(kept, x) if decoder.config.told_mask else None
+    kept = (all_kept(x) if kept is None else kept.to(x)) if decoder.config.told_mask else None
     if decoder.config.decoder == "envelope":
         read = [getattr(made, name) for name in _read_by_envelopes(decoder.config)]
         short, short_envelope = decoder.envelope_short([stage[:, :, 0] for stage in read], x, kept)
@@ -140,11 +140,9 @@ def _read_by_envelopes(config: SpecHiNetConfig) -> tuple[str, ...]:
     return tuple(_READ) if config.bypass else ("embedding",)
 
 
-def _known(kept: Tensor | None, x: Tensor) -> Tensor:
-    """What the mask kept [B, 1 or C, F, M], of all frames of x [B, C, T] where nothing was said."""
-    if kept is None:
-        return x.new_ones(1, 1, N_FFT // 2 + 1, n_frames(x.shape[-1], n_fft=N_FFT, hop=HOP))
-    return kept.to(x)
+def all_kept(x: Tensor) -> Tensor:
+    """What a mask that hides nothing of x [B, C, T] keeps, [1, 1, F, M]."""
+    return x.new_ones(1, 1, N_FFT // 2 + 1, n_frames(x.shape[-1], n_fft=N_FFT, hop=HOP))
 
 
 def _draw(decoder: nn.Module, made: Stages, x: Tensor, locations: Tensor) -> Reconstruction:

@@ -181,7 +181,7 @@ class ReconstructionObjective(nn.Module):
         """
         signals = list(signals)
         if self.feature_loss is not None:
-            self.feature_loss.learn(signals)
+            self.feature_loss.learn(map(self._clean, signals))
         if self.network.config.decoder == "envelope":
             levels = [x / self.network.encoder.amplitude(x) for x in signals]
             envelopes = [log_envelope(stft(x, n_fft=MASK_FRAME, hop=HOP)).mean((0, 1, 3)) for x in levels]
@@ -189,11 +189,15 @@ class ReconstructionObjective(nn.Module):
                 decoder.begin_with(torch.stack(envelopes).mean(0))
 
     def _read(self, batch: Batch) -> dict[str, Tensor]:
-        """Terms of the feature loss, from the clean view of a share of every segment's time."""
-        n_times = batch.x.shape[-1]
-        x = batch.x[..., : max(math.ceil(self.clean_share * n_times), min(n_times, _LEAST_CLEAN))]
+        """Terms of the feature loss, from the clean view."""
+        x = self._clean(batch.x)
         made = self.network.encoder.stages(x, locations=batch.locations)
         return self.feature_loss(made.embedding, x)
+
+    def _clean(self, x: Tensor) -> Tensor:
+        """What is encoded clean of segments: a share of their time."""
+        n_times = x.shape[-1]
+        return x[..., : max(math.ceil(self.clean_share * n_times), min(n_times, _LEAST_CLEAN))]
 
     def _check_channels(self, n_channels: int) -> None:
         """Raise where the auxiliary heads have no output for the channels."""

@@ -451,15 +451,24 @@ def test_each_view_moves_its_own_statistics_by_one_pass():
     assert set(counts.values()) == {1}
 
 
-def test_a_share_of_the_clean_view_are_the_first_segments():
-    segments, seen = located(batch(4, 2, 720)), []
-    pretraining = of_two_views(clean_share=0.5)
+@pytest.mark.parametrize(
+    ("n_times", "share", "n_clean"), [(1200, 0.5, 600), (1201, 0.5, 601), (720, 0.25, 400), (300, 0.5, 300)]
+)
+def test_the_clean_view_is_the_beginning_of_every_segment(n_times, share, n_clean):
+    segments, seen = located(batch(3, 2, n_times)), []
+    pretraining = of_two_views(clean_share=share)
     pretraining.feature_loss.register_forward_pre_hook(lambda _, args: seen.append(args[1]))
     pretraining(segments, progress=0.0)
-    assert torch.equal(seen[0], segments.x[:2])
-    alone = {name: getattr(segments, name)[:1] for name in ("x", "positions", "seeds")}
-    pretraining(segments._replace(**alone), progress=0.0)
-    assert len(seen[1]) == 1
+    assert torch.equal(seen[0], segments.x[..., :n_clean])
+
+
+def test_targets_are_whitened_by_the_statistics_of_what_is_compared_with_them():
+    pretraining, expected = of_two_views(clean_share=0.5), FeatureLoss()
+    signals = [batch(3, 2, 1600).x, batch(4, 2, 1600).x]
+    pretraining.learn(signals)
+    expected.learn(x[..., :800] for x in signals)
+    for name in ("spectrum_target", "pair_target"):
+        assert torch.equal(getattr(pretraining.feature_loss, name).whitener, getattr(expected, name).whitener)
 
 
 def test_without_its_terms_a_feature_loss_changes_nothing_else():
