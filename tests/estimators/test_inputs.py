@@ -488,8 +488,8 @@ BAD_RUN = {
 }
 BAD_EXPERTS = {
     "layout": ("2d", ValueError, "'channelwise', 'published', None"),
-    "time_pooling": ("median", ValueError, "'mean', 'max'"),
     "channel_pooling": ("sum", ValueError, "'mean', 'max'"),
+    "readout": ("embedding.mean", TypeError, "readout must be a list or tuple of 'stage.statistic'"),
     "n_experts": (0, ValueError, "n_experts must be >= 1"),
     "weights": (3, TypeError, r"weights must be a name \('starter',.*\), a path"),
 }
@@ -513,11 +513,14 @@ BAD_TRAINING = {
     "callbacks": (["early stopping"], TypeError, "callbacks must be a list of skorch callbacks"),
 }
 BAD_GATE = {
+    "head": ("trained", ValueError, "'mlp'"),
+    "time_pooling": ("median", ValueError, "'mean', 'max'"),
     "gate_scale": ("linear", ValueError, "'log', 'power', 'none'"),
     "dropout": (1.0, ValueError, "dropout must be"),
     "expert_lr": (-1e-3, ValueError, "expert_lr must be > 0"),
 }
 BAD_HEAD = {
+    "head": ("mlp", ValueError, "'trained'"),
     "dropouts": ((0.1, 1.0), ValueError, "dropouts must be"),
     "dropouts ": (0.1, TypeError, "dropouts must be two numbers"),
     "norm_start": (None, ValueError, "'pretrained', 'fresh'"),
