@@ -39,6 +39,7 @@ from mne_specmoe.benchmark.linear import (
 from mne_specmoe.benchmark.scoring import Prediction
 from mne_specmoe.benchmark.stated import weights_of
 from mne_specmoe.benchmark.task_data import TaskData
+from mne_specmoe.estimators.specmoe import READOUT
 
 _LR = 1e-3
 _EXPERT_LR = 1e-4  # a tenth: what is pretrained should not be lost in the first steps
@@ -47,9 +48,15 @@ _BATCH = 16
 Pick = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
 
-def pick_pooled(arrays: Mapping[str, np.ndarray], time: int = 0, channel: int = 0, n_experts: int | None = None):
-    """Features of SpecMoE's experts under one pooling over time and one over channels (0 mean, 1 max)."""
-    return arrays["pooled"][:, time, channel, :n_experts].reshape(len(arrays["pooled"]), -1)
+def pick_statistics(
+    arrays: Mapping[str, np.ndarray],
+    readout: tuple[str, ...] = READOUT,
+    channel: int = 0,
+    n_experts: int | None = None,
+) -> np.ndarray:
+    """Statistics of SpecMoE's experts, in the order of its featurizer, under one pooling over channels (mean, max)."""
+    found = np.concatenate([arrays[name][:, channel, :n_experts] for name in readout], 2)
+    return found.reshape(len(found), -1)
 
 
 def pick_normed(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -196,7 +203,7 @@ class Head:
         if self.weights.family == "specmoe":
             make = SpecMoEHead if data.classes else SpecMoENumber
             own = {"head": "mlp", "parts": ("experts",), "gate_scale": self.gate_scale, "expert_lr": _EXPERT_LR}
-            return make(**options, **own, callbacks=callbacks)
+            return make(**options, **own, ch_names=list(data.ch_names), callbacks=callbacks)
         make = BrainRVQHead if data.classes else BrainRVQNumber
         names = sites(data.ch_names)
         own = {"head": "trained", "parts": ("encoder",), "encoder_lr": _EXPERT_LR}
@@ -269,7 +276,7 @@ def entries_of(path: str | Path, name: str, title: str) -> list[Entry]:
     """
     weights = Weights.of(path)
     training = describe(path).get("training", {})
-    pick = pick_pooled if weights.family == "specmoe" else pick_normed
+    pick = pick_statistics if weights.family == "specmoe" else pick_normed
     head = "gate and head" if weights.family == "specmoe" else "head"
     estimators = (
         (f"{title}, frozen, ridge", Probe(weights, "ridge", pick), False),
@@ -332,7 +339,7 @@ def _variants(weights: Weights, logistic: Entry, head: Entry) -> list[Entry]:
     """SpecMoE with other poolings, fewer experts, and other gates."""
     probe = {
         "one-expert": ("one expert", {"n_experts": 1}),
-        "max-time": ("max over time", {"time": 1}),
+        "max-time": ("max of the embedding over time", {"readout": ("embedding.max", *READOUT[1:])}),
         "max-channel": ("max over channels", {"channel": 1}),
     }
     variants = [
