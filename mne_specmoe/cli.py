@@ -329,10 +329,10 @@ def _add_specmoe(parser: argparse.ArgumentParser) -> None:
     text = "what the network sees of it; without it, relative (published: absolute)"
     add("--amplitude", choices=AMPLITUDES, help=text)
     add("--decoder", choices=DECODERS, help="what it puts out; without it, envelope (published: signal)")
-    text = "whether decoders of signals and gains see the encoder's early stages"
+    text = "whether decoders see the encoder's early stages"
     add("--bypass", action=argparse.BooleanOptionalAction, default=True, help=text)
-    told = "tell the decoder what the mask kept (default: in the channelwise layout)"
-    add("--told-mask", action=argparse.BooleanOptionalAction, default=None, help=told)
+    told = "tell the decoder what the mask kept"
+    add("--told-mask", action=argparse.BooleanOptionalAction, default=False, help=told)
     text = "sums over channels that first convolutions see beside each; without it, 2 (published: 0)"
     add("--mixtures", type=int, dest="n_mixtures", help=text)
     add = parser.add_argument_group("loss").add_argument
@@ -343,7 +343,7 @@ def _add_specmoe(parser: argparse.ArgumentParser) -> None:
     add("--spectrum-weight", type=float, help=text)
     text = "weight of what pairs of channels share, read from clean segments; without it, 1 (published: 0)"
     add("--pair-weight", type=float, help=text)
-    add("--clean-share", type=float, default=0.5, help="share of a batch that is encoded clean, too")
+    add("--clean-share", type=float, default=0.5, help="share of a segment's time that is encoded clean, too")
     add("--augment", action="store_true", help="vary the segments from pass to pass, for a small corpus")
     _add_training(parser, RECIPE)
     _add_fields(parser.add_argument_group("mask"), MaskConfig, prefix="mask_")

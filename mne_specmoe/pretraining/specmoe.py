@@ -39,7 +39,7 @@ def pretrain(
     amplitude: str | None = None,
     decoder: str | None = None,
     bypass: bool = True,
-    told_mask: bool | None = None,
+    told_mask: bool = False,
     n_mixtures: int | None = None,
     mask: MaskConfig | None = None,
     spectral_weight: float = 0.02,
@@ -81,7 +81,7 @@ def pretrain(
         Of what the embedding of the clean segment has to say, see `FeatureLoss`; both 0: the paper's loss, with
         nothing of the kind. None: 3 and 1 in the channelwise layout, 0 in the published one, which takes no others.
     clean_share : float
-        Share of a batch's segments that are encoded clean, too, see `ReconstructionObjective`.
+        Share of every segment's time that is encoded clean, too, see `ReconstructionObjective`.
     max_channels : int | None
         Train on so many channels of a segment, drawn anew for every batch (channelwise layout). None: all.
     max_share : float | None

@@ -35,13 +35,12 @@ class SpecHiNetConfig:
     decoder : {"envelope", "gains", "signal"} | None
         What the decoder puts out. ``"signal"``: the rebuilt signal, as published. The others are for the channelwise
         layout only: ``"envelope"`` gives the spectrogram of what the network sees the envelope that it reads off its
-        embedding (`EnvelopeDecoder`); ``"gains"`` adds what is missing, a signal and the spectrogram of what it sees
+        stages (`EnvelopeDecoder`); ``"gains"`` adds what is missing, a signal and the spectrogram of what it sees
         times gains (`SpectralGains`). None: ``"envelope"`` in the channelwise layout. Encoders are the same.
     bypass : bool
-        Whether decoders of signals and gains see the encoder's early stages, as in the paper, or the embedding alone.
-        Of no effect on an envelope, which is read off the embedding in any case.
-    told_mask : bool | None
-        Whether the decoder is told what the mask kept. None: in the channelwise layout, and only there.
+        Whether decoders see the encoder's early stages, as in the paper, or the embedding alone.
+    told_mask : bool
+        Whether the decoder is told what the mask kept (channelwise layout only).
     masked_norms : bool | None
         Whether the encoder has batch normalisations of their own for masked signals. None: in the channelwise layout,
         and only there.
@@ -62,7 +61,7 @@ class SpecHiNetConfig:
     amplitude: str | None = None
     decoder: str | None = None
     bypass: bool = True
-    told_mask: bool | None = None
+    told_mask: bool = False
     masked_norms: bool | None = None
     n_mixtures: int | None = None
     edition: int = EDITION
@@ -87,7 +86,7 @@ class SpecHiNetConfig:
     def _unlike_published(self) -> str:
         """What would have to be otherwise in the published layout."""
         needed = {name: value for name, value in _DEFAULTS["published"].items() if name != "dropout"}
-        needed |= {"bypass": True}
+        needed |= {"bypass": True, "told_mask": False}
         return " and ".join(f"{name}={value!r}" for name, value in needed.items() if getattr(self, name) != value)
 
 
@@ -96,7 +95,6 @@ _DEFAULTS = {
         "dropout": 0.2,
         "amplitude": "absolute",
         "decoder": "signal",
-        "told_mask": False,
         "masked_norms": False,
         "n_mixtures": 0,
     },
@@ -104,7 +102,6 @@ _DEFAULTS = {
         "dropout": 0.0,
         "amplitude": "relative",
         "decoder": "envelope",
-        "told_mask": True,
         "masked_norms": True,
         "n_mixtures": 2,
     },

@@ -169,7 +169,7 @@ class SpecHiNet(nn.Module):
         amplitude: str | None = None,
         decoder: str | None = None,
         bypass: bool = True,
-        told_mask: bool | None = None,
+        told_mask: bool = False,
         masked_norms: bool | None = None,
         n_mixtures: int | None = None,
         edition: int = 2,
