@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
-from estimator_families import CLASSIFIERS, ESTIMATORS, FEATURIZERS, PREDICTORS, REGRESSORS, SPECMOE
+from estimator_families import CLASSIFIERS, ESTIMATORS, FEATURIZERS, PREDICTORS, REGRESSORS, SPECMOE, TRAINED
 
 from mne_specmoe import (
     AmplitudeWarning,
@@ -107,6 +107,15 @@ def test_an_epoch_alone_gets_exactly_what_it_gets_in_bulk(kind, make, outputs, f
     some = [70, 3, 40, 3]
     np.testing.assert_array_equal(outputs(estimator, many[some]), expected[some])
     np.testing.assert_array_equal(outputs(estimator, [many[:1], many[1:]]), expected)
+
+
+@pytest.mark.parametrize("is_trained", [False, True], ids=["solved", "trained"])
+@pytest.mark.parametrize("kind", PREDICTORS)
+def test_the_order_of_epochs_changes_nothing(kind, is_trained, make, outputs, epochs):
+    head = {"head": TRAINED[kind]["head"]} if is_trained else {}
+    estimator = make(kind, **head).fit(epochs, np.arange(24) % 3)
+    order = np.random.default_rng(0).permutation(24)
+    np.testing.assert_array_equal(outputs(estimator, epochs[order]), outputs(estimator, epochs)[order])
 
 
 @pytest.mark.parametrize("kind", FEATURIZERS)

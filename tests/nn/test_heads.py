@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mne_specmoe.nn.heads import POOLINGS, LinearHead, PredictionHead, Standardiser
+from mne_specmoe.nn.heads import POOLINGS, LinearHead, PredictionHead, RowwiseLinear, Standardiser
 
 
 def test_poolings_reduce_one_axis_by_mean_and_maximum():
@@ -49,3 +49,16 @@ def test_a_linear_head_is_linear():
     head = LinearHead(4, 2)
     first, second = torch.randn(2, 3, 4)
     torch.testing.assert_close(head((first + second) / 2), (head(first) + head(second)) / 2)
+
+
+@pytest.mark.parametrize("n_features", [1, 5, 16, 201, 385])
+@pytest.mark.parametrize("n_outputs", [1, 2, 3, 4, 33])
+def test_rows_are_rounded_in_the_same_way_wherever_they_stand(n_features, n_outputs):
+    generator = torch.Generator().manual_seed(0)
+    layer = RowwiseLinear(n_features, n_outputs).eval()
+    x, order = torch.randn(64, n_features, generator=generator), torch.randperm(64, generator=generator)
+    with torch.inference_mode():
+        expected = layer(x)
+        assert torch.equal(layer(x[order]), expected[order])
+        torch.testing.assert_close(expected, F.linear(x, layer.weight, layer.bias))
+        torch.testing.assert_close(layer.train()(x), expected)

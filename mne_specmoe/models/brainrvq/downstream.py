@@ -16,7 +16,7 @@ from mne_specmoe._validation import check_number, check_option
 from mne_specmoe.models.brainrvq.channels import channel_rows, unnamed_rows
 from mne_specmoe.models.brainrvq.masking import PATCH_LENGTH
 from mne_specmoe.models.brainrvq.network import MAX_PATCHES, WIDTH, BrainRVQEncoder, TransformerConfig, initialise
-from mne_specmoe.nn.heads import LinearHead, Standardiser
+from mne_specmoe.nn.heads import LinearHead, RowwiseLinear, Standardiser
 from mne_specmoe.nn.parts import SIGNAL_PARTS, Part, check_parts, part_features, signal_parts
 from mne_specmoe.signal.cross_spectrum import BANDS
 
@@ -189,7 +189,7 @@ class Readout(nn.Module):
             self.head = _flatten_head(config, n_features)
             initialise(self.head, std=_INIT_STD)
         else:
-            self.head = nn.Linear(WIDTH + n_features, config.n_outputs)
+            self.head = RowwiseLinear(WIDTH + n_features, config.n_outputs)
             initialise(self.head, std=_INIT_STD)
             self.head.weight.data.mul_(_HEAD_SCALE)
 
@@ -259,13 +259,13 @@ def _flatten_head(config: BrainRVQDownstreamConfig, n_others: int) -> nn.Sequent
     first, second = config.dropouts
     return nn.Sequential(
         nn.Flatten(),
-        nn.Linear(n_features, hidden),
+        RowwiseLinear(n_features, hidden),
         nn.ELU(),
         nn.Dropout(first),
-        nn.Linear(hidden, _LAST_HIDDEN),
+        RowwiseLinear(hidden, _LAST_HIDDEN),
         nn.ELU(),
         nn.Dropout(second),
-        nn.Linear(_LAST_HIDDEN, config.n_outputs),
+        RowwiseLinear(_LAST_HIDDEN, config.n_outputs),
     )
 
 
