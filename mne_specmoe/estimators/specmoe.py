@@ -231,6 +231,10 @@ class _SpecMoEPredictor(_SpecMoE):
                 "Experts cannot train while people are centred: leave unfreeze_epoch or center_by at None."
             )
 
+    @property
+    def _learns_toys(self) -> bool:
+        return super()._learns_toys and self.layout == "published"  # others see signals relative to their amplitude
+
     def _make_network(self, n_outputs: int, n_times: int) -> SpecMoE:
         return self._network(
             n_outputs,
