@@ -279,11 +279,11 @@ def test_features_of_recordings_and_epochs_go_to_one_file(tmp_path, weights, cap
     files = [str(tmp_path / "rest_raw.fif"), str(tmp_path / "task-epo.fif")]
     command = ["features", *files, "--weights", *weights, "--out", str(tmp_path / "features.npz")]
     assert main([*command, "--window-seconds", "4", "--device", "cpu"]) == 0
-    assert "5 windows, 256 features" in capsys.readouterr().out
+    assert "5 windows, 768 features" in capsys.readouterr().out
     with np.load(tmp_path / "features.npz") as table:
-        assert table["features"].shape == (5, 256)
+        assert table["features"].shape == (5, 768)
         assert np.isfinite(table["features"]).all()
-        assert table["names"].shape == (256,)
+        assert table["names"].shape == (768,)
         assert table["source"].tolist() == [files[0]] * 2 + [files[1]] * 3
         np.testing.assert_allclose(table["start_seconds"][:2], [0, 4])
 

@@ -329,8 +329,8 @@ def test_other_bad_input_is_refused(epochs, expert):
         reconstruct(mne.io.RawArray(np.zeros((1, 400)), mne.create_info(1, 200, "eeg")), expert)
     with pytest.raises(ValueError, match="NaN"):
         reconstruct(np.full((1, 1, 400), np.nan), expert)
-    with pytest.raises(ValueError, match="at least 1 s"):
-        reconstruct(epochs.copy().crop(0, 0.5), expert)
+    with pytest.raises(ValueError, match="at least 0.2 s"):
+        reconstruct(epochs.copy().crop(0, 0.1), expert)
 
 
 def test_results_cannot_be_changed_by_accident():

@@ -296,7 +296,7 @@ _PREDICTOR_PARAMETERS = """
         With ``head="mlp"``: what the gate reads, log power standardised per frequency on the training part, power as
         published, or nothing.
     hidden : int | None
-        With ``head="mlp"``: its width (None: that of its input).
+        With ``head="mlp"``: its hidden units (None: 128 per expert, as published).
     dropout : float
         With ``head="mlp"``: dropout probability.
     unfreeze_epoch : int | None

@@ -211,8 +211,10 @@ class Readout(nn.Module):
 
     def new_head(self, n_outputs: int) -> PredictionHead:
         """An untrained head."""
-        n_features = EMBED_DIM * self.config.n_experts + self.n_features
-        return PredictionHead(n_features, n_outputs, hidden=self.config.hidden, dropout=self.config.dropout)
+        n_gated = EMBED_DIM * self.config.n_experts
+        # Covariances of many channels are tens of thousands of features, too many for a hidden unit each.
+        hidden = n_gated if self.config.hidden is None else self.config.hidden
+        return PredictionHead(n_gated + self.n_features, n_outputs, hidden=hidden, dropout=self.config.dropout)
 
     def features(self, embedding: Tensor, psd: Tensor, features: Tensor | None = None) -> Tensor:
         """Gated embeddings, pooled over channels, and what other parts say: [B, E·128 + n_features]."""

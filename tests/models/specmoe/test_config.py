@@ -41,6 +41,7 @@ def test_the_published_layout_is_as_published(options, needed):
         ({"n_mixtures": 1.5}, TypeError, "n_mixtures must be"),
         ({"edition": 1}, ValueError, "edition must be 2, got 1"),
         ({"bypass": "no"}, TypeError, "bypass must be True or False, got 'no'"),
+        ({"told_mask": None}, TypeError, "told_mask must be True or False"),
         ({"told_mask": 1}, TypeError, "told_mask must be True or False"),
         ({"masked_norms": 0}, TypeError, "masked_norms must be True or False"),
     ],

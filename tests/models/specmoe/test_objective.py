@@ -53,7 +53,7 @@ def of_two_views(*, learnt: bool = True, weights: dict | None = None, **options)
         feature_loss = FeatureLoss(**(weights or {}))
     if learnt:
         feature_loss.learn(batch(4, 3, 1200, first_seed=i).x for i in range(4))
-    defaults = {"amplitude": None, "decoder": None, "told_mask": None, "masked_norms": True}
+    defaults = {"amplitude": None, "decoder": None, "masked_norms": True}
     return objective(**(defaults | options), feature_loss=feature_loss)
 
 
