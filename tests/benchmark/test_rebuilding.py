@@ -335,7 +335,7 @@ def test_a_random_expert_that_draws_is_no_better_than_the_masked_signal(corpus):
     errors = measure(corpus, {**experts, "masked": leave_masked}, MASK).by_method
     assert all(np.isfinite(errors[decoder]["all"]).all() for decoder in experts)
     assert errors["signal"]["all"].mean() > errors["masked"]["all"].mean()
-    # An envelope begins as that of 1/f noise, such as this corpus is made of, so it may be better than what it was given.
+    # An envelope begins as that of 1/f noise, such as this corpus is made of, so it may be better than the masked one.
     assert 0.6 < errors["envelope"]["all"].mean() / errors["masked"]["all"].mean() < 1.2
 
 

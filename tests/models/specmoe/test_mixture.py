@@ -300,7 +300,7 @@ def test_impossible_options_are_refused(option, value, error, message):
 def test_hidden_sets_the_width_of_the_head():
     assert specmoe(hidden=7).final_layer.hidden.out_features == 7
     assert specmoe().final_layer.hidden.out_features == 256
-    assert specmoe(parts=("experts", "covariance")).final_layer.hidden.out_features == 256
+    assert specmoe(n_chans=4, parts=("experts", "covariance")).final_layer.hidden.out_features == 256
 
 
 # Sets of experts
