@@ -7,7 +7,7 @@ from pathlib import Path
 from mne_specmoe.benchmark.estimator_parts import REFERENCE, SETTINGS
 from mne_specmoe.benchmark.gauges import Figure, values_by_name
 from mne_specmoe.benchmark.speed_parts import PRETRAINING
-from mne_specmoe.models.specmoe.network import LAYOUTS
+from mne_specmoe.models.specmoe.config import LAYOUTS
 from mne_specmoe.signal.canonical import SFREQ
 
 N_SEGMENTS, N_EPOCHS = 1_109_545, 50  # of the paper's pretraining (arXiv:2603.16739)

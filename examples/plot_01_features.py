@@ -3,12 +3,14 @@ Features in a pipeline, cross-validated
 =======================================
 
 ``SpecMoEFeaturizer`` is a transformer as scikit-learn knows them: Epochs go in, a matrix comes out, and what follows is
-yours. Here it is the first step of a pipeline that tells imagining a movement from rest, and two others do the same:
+yours. By default it gives what pretrained experts say **and** the classical features of the field, part by part. Here
+it is the first step of a pipeline that tells imagining a movement from rest, and three others do the same:
 
-- the same pipeline with **random experts**, which have learnt nothing;
+- the **starter experts** alone;
+- the same with **random experts**, which have learnt nothing;
 - **band power**, which needs no network at all.
 
-A pretrained model is worth its price only where it beats both.
+Pretrained experts are worth their price only where they beat the last two.
 """
 
 import warnings
@@ -23,7 +25,7 @@ from sklearn.model_selection import LeaveOneGroupOut, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from mne_specmoe import SpecMoEFeaturizer, UntrainedWarning, as_sklearn, make_epochs, prepare_raw
+from mne_specmoe import SpecMoEFeaturizer, UntrainedWarning, as_sklearn, make_epochs, prepare_raw, untrained
 
 mne.set_log_level("ERROR")
 
@@ -68,8 +70,8 @@ print(f"{source}: {len(epochs)} epochs of 2 s, {len(epochs.ch_names)} channels")
 # %%
 # The pipelines
 # -------------
-# Experts look at each channel by itself. By default the featurizer takes the mean over channels: three experts with 128
-# features each are 384 numbers per epoch.
+# ``parts`` says what features are made of; the default has experts, amplitude, spectrum, covariances, and slow time
+# courses in epochs of up to 2 s. Of the experts, two stages are read (``readout``), averaged over channels.
 
 BANDS = ((1, 4), (4, 8), (8, 13), (13, 30))
 
@@ -87,11 +89,12 @@ def classify(first_step):
 
 
 pipelines = {
-    "starter experts": classify(SpecMoEFeaturizer()),
-    "random experts": classify(SpecMoEFeaturizer(weights=None, random_state=0)),
+    "default": classify(SpecMoEFeaturizer()),
+    "starter experts": classify(SpecMoEFeaturizer(parts=("experts",))),
+    "random experts": classify(SpecMoEFeaturizer(untrained("starter"), parts=("experts",), random_state=0)),
     "band power": classify(FunctionTransformer(band_power)),
 }
-pipelines["starter experts"]
+pipelines["default"]
 
 # %%
 # The scores
@@ -99,7 +102,7 @@ pipelines["starter experts"]
 # Each run is predicted by a pipeline that was trained on the other two: epochs of one run share the fit of the cap,
 # drifts and mood. Nothing was tuned on these scores.
 #
-# ``weights=None`` warns that the experts are random. That is what we want here, so the warning is turned off.
+# ``untrained`` warns that the experts are random. That is what we want here, so the warning is turned off.
 
 warnings.simplefilter("ignore", UntrainedWarning)
 scores = {
@@ -117,11 +120,14 @@ print(f"The highest mean is that of {best}. Three folds do not settle which meth
 # %%
 # What the features look like
 # ---------------------------
-# On the left, the score of every fold. On the right, the features of the starter experts, standardised: one row per
-# epoch, sorted by class, and one column per feature. A feature that told the classes apart would change its colour at
-# the line across. Where a row stands out as a whole, all features of an expert move together in that epoch.
+# On the left, the score of every fold. On the right, all features, standardised: one row per epoch, sorted by class,
+# and one column per feature; names of features begin with their part. A feature that told the classes apart would
+# change its colour at the line across. Where a row stands out in a part as a whole, its features move together.
 
-features = StandardScaler().fit_transform(SpecMoEFeaturizer().fit_transform(epochs))
+featurizer = SpecMoEFeaturizer()
+features = StandardScaler().fit_transform(featurizer.fit_transform(epochs))
+part_of = np.array([name.split("_")[0] for name in featurizer.get_feature_names_out()])
+print({part: int(np.sum(part_of == part)) for part in featurizer.parts_}, "features")
 order = np.argsort(y, kind="stable")
 n_first = np.sum(y == y.min())
 
@@ -134,9 +140,10 @@ left.set(xticks=range(len(scores)), xticklabels=scores, xlim=(-0.5, len(scores) 
 left.set(ylabel="balanced accuracy", title=f"One {group_name} left out, and the mean")
 image = right.imshow(features[order], cmap="RdBu_r", vmin=-2, vmax=2, aspect="auto", interpolation="nearest")
 right.axhline(n_first - 0.5, color="black")
-for edge in (128, 256):
-    right.axvline(edge - 0.5, color="black", linewidth=0.8)
-right.set_xticks((64, 192, 320), ("expert 1", "expert 2", "expert 3"))
+columns = {part: np.flatnonzero(part_of == part) for part in featurizer.parts_}
+for own in columns.values():
+    right.axvline(own[0] - 0.5, color="black", linewidth=0.8)
+right.set_xticks([own.mean() for own in columns.values()], columns, rotation=30, ha="right")
 right.set_yticks((n_first / 2, (n_first + len(y)) / 2), names, rotation=90, va="center")
 right.tick_params(length=0)
 right.set_title("Features of every epoch")

@@ -2,9 +2,11 @@
 Fine-tuning a classifier, with groups kept together
 ===================================================
 
-``SpecMoEClassifier`` trains a gate and a head on top of the experts, and the experts too, if told from when on. To know
-when to stop, it sets a part of the training data aside. If that part holds neighbours of what it trains on, it promises
-too much; so runs, or people, have to stay together there, as in cross-validation outside. ``groups`` is for that.
+By default ``SpecMoEClassifier`` solves for one linear layer on what frozen experts and the signal itself say. With
+``head="mlp"`` it trains a gate and a head on top of the experts, as in the paper; and with either head the experts too,
+if told from when on. To know when to stop, it sets a part of the training data aside. If that part holds neighbours of
+what it trains on, it promises too much; so runs, or people, have to stay together there, as in cross-validation
+outside. ``groups`` is for that.
 """
 
 from pathlib import Path
@@ -64,9 +66,12 @@ print(f"{source}: {len(epochs)} epochs, {len(np.unique(groups))} {group_name}s")
 # groups together when it sets its validation part aside. (Epochs with metadata need no ``params``: with
 # ``group_column="subject"`` the classifier looks them up itself.)
 #
-# The experts stay frozen by default. They run once per fold, and only the gate and the head are trained.
+# The experts stay frozen by default. They run once per fold, and only the gate and the head are trained. By default the
+# classifier would read more than the experts; on this page it reads them alone (``parts``), so that what fine-tuning
+# changes is not drowned by the rest.
 
-frozen = SpecMoEClassifier(max_epochs=30, patience=10, random_state=0)
+PARTS = ("experts",)
+frozen = SpecMoEClassifier(parts=PARTS, head="mlp", max_epochs=30, patience=10, random_state=0)
 frozen_scores = cross_val_score(
     frozen,
     epochs,
@@ -88,7 +93,9 @@ for group, score in zip(np.unique(groups), frozen_scores, strict=True):
 # aside.
 
 last = groups == np.unique(groups)[-1]
-tuned = SpecMoEClassifier(max_epochs=20, unfreeze_epoch=15, expert_lr=1e-4, patience=None, random_state=0)
+tuned = SpecMoEClassifier(
+    parts=PARTS, head="mlp", max_epochs=20, unfreeze_epoch=15, expert_lr=1e-4, patience=None, random_state=0
+)
 tuned.fit(epochs[~last], y[~last], groups=groups[~last])
 tuned_score = balanced_accuracy_score(y[last], tuned.predict(epochs[last]))
 
@@ -103,7 +110,7 @@ print(f"With {last.sum()} epochs to test on, each score is uncertain by about {d
 # -----------
 # ``history_`` holds one entry per pass. The weights kept are those with the lowest validation loss, wherever that was.
 # Where the training loss falls and the validation loss does not, more training does not help. The training loss may
-# jump where the experts begin to train: frozen ones run without dropout, and with fixed batch normalisation.
+# jump where the experts begin to train: frozen ones run with fixed batch normalisation, and without dropout.
 
 passes = [entry["epoch"] for entry in tuned.history_]
 train_loss = [entry["train_loss"] for entry in tuned.history_]

@@ -42,9 +42,9 @@ print(f"MADE-UP EEG: {len(epochs)} epochs, {len(np.unique(subjects))} people, ch
 # %%
 # Three methods
 # -------------
-# The regressor standardises the target by itself, and predicts in its units. While it trains, it sets one person aside
-# to tell when to stop: that is what it needs ``groups`` for. The other two are ridge regressions, on features of the
-# same frozen experts, and on alpha power.
+# The regressor standardises the target by itself, and predicts in its units. How strongly to regularise, it finds by
+# folds of whole people: that is what it needs ``groups`` for. It reads the spectrum of the signal beside the experts.
+# The other two are ridge regressions: on the same frozen experts alone, and on alpha power alone.
 
 
 def alpha_power(epochs):
@@ -56,7 +56,7 @@ def alpha_power(epochs):
 ridge = RidgeCV(np.logspace(-2, 4, 13))
 methods = {
     "SpecMoERegressor": SpecMoERegressor(random_state=0),
-    "SpecMoE features + ridge": make_pipeline(SpecMoEFeaturizer(), StandardScaler(), ridge),
+    "experts alone + ridge": make_pipeline(SpecMoEFeaturizer(parts=("experts",)), StandardScaler(), ridge),
     "log alpha power + ridge": make_pipeline(FunctionTransformer(alpha_power), StandardScaler(), ridge),
 }
 cv = GroupKFold(3)  # four people to train on, two to predict

@@ -2,9 +2,10 @@
 What the gate chooses
 =====================
 
-A SpecMoE weighs its experts' features by a gate, for each channel by itself. The gate reads the channel's power
-spectrum. Three questions can be put to a fitted one: which frequencies open it, for which expert; over which channels
-it is open; and whether that has anything to do with the classes.
+The paper's SpecMoE weighs its experts' features by a gate, for each channel by itself. The gate reads the channel's
+power spectrum. Here that is ``head="mlp"``; the default head is one linear layer, without a gate. Three questions can
+be put to a fitted one: which frequencies open it, for which expert; over which channels it is open; and whether that
+has anything to do with the classes.
 
 The last one needs a control: a second classifier that was fitted to **shuffled labels**. What both show is not
 about the classes.
@@ -55,7 +56,7 @@ y = epochs.events[:, 2]
 print(f"{source}: {len(epochs)} epochs, {len(epochs.ch_names)} channels")
 
 shuffled = np.random.default_rng(0).permutation(y)
-options = {"max_epochs": 30, "validation_fraction": None, "random_state": 0}
+options = {"parts": ("experts",), "head": "mlp", "max_epochs": 30, "validation_fraction": None, "random_state": 0}
 classifier = SpecMoEClassifier(**options).fit(epochs, y)
 control = SpecMoEClassifier(**options).fit(epochs, shuffled)
 

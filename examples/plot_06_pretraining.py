@@ -21,16 +21,17 @@ import torch
 from mne_specmoe import (
     ArrayRecording,
     Housekeeping,
-    SpecHiNet,
     SpecMoEFeaturizer,
     assemble,
     band_errors,
     build_corpus,
+    load_expert,
     make_epochs,
     pretrain,
     reconstruct,
 )
 from mne_specmoe.assembly import describe
+from mne_specmoe.models.specmoe.network import untrained_like
 
 mne.set_log_level("ERROR")
 
@@ -87,8 +88,9 @@ print(f"{source}: {len(corpus)} segments of 4 s from {len(set(map(str, corpus.su
 # %%
 # Two experts
 # -----------
-# Each gets one half of the segments. ``decoder="gains"`` and ``amplitude="relative"`` learn faster than the defaults,
-# which are the paper's. A run can be stopped at any moment and gone on with by ``resume=True``.
+# Each gets one half of the segments. In every step the network rebuilds masked segments, and says of clean ones how
+# strong each band is and how channels go together. A run can be stopped at any moment and gone on with by
+# ``resume=True``.
 
 N_STEPS = 24
 HOUSEKEEPING = Housekeeping(device="cpu", log_every=2, validate_every=5, progress=False)
@@ -101,9 +103,7 @@ for subset in ("1/2", "2/2"):
         corpus,
         out,
         subset=subset,
-        decoder="gains",
-        amplitude="relative",
-        max_channels=1,
+        max_channels=2,
         validation=[held_out],
         training=STEPS | {"seed": int(subset[0])},
         housekeeping=HOUSEKEEPING,
@@ -123,8 +123,8 @@ about = describe(weights)
 print(f"{weights.name}: {about['bytes'] / 1e6:.1f} MB, {about['architecture']}, licence {about['licence']}")
 
 epochs, _, _ = make_epochs(6, n_channels=4, duration=4, random_state=0)
-features = SpecMoEFeaturizer(weights=weights).fit_transform(epochs)
-print(f"Features of {len(epochs)} made-up epochs with these weights: {features.shape}")
+features = SpecMoEFeaturizer(weights, parts=("experts",), readout=("embedding.mean",)).fit_transform(epochs)
+print(f"What these experts say of {len(epochs)} made-up epochs: {features.shape}")
 
 # %%
 # What was learnt
@@ -144,7 +144,7 @@ stored = corpus.read([place for place, subject in enumerate(corpus.subject_of) i
 segments = stored.values * stored.scale_uv[..., None]
 with torch.random.fork_rng():
     torch.manual_seed(0)
-    untrained = SpecHiNet("channelwise", decoder="gains", amplitude="relative")
+    untrained = untrained_like(load_expert(runs[0] / "expert.safetensors"))
 candidates = {
     "untrained": untrained,
     "expert 1": runs[0] / "expert.safetensors",

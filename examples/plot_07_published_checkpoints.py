@@ -59,10 +59,13 @@ for path in (published, full, half):
 # All three are ``weights``. Published experts bring their own arithmetic (``layout="published"``). Three files, one per
 # expert, make a mixture: ``weights=["expert_1.pth", "expert_2.pth", "expert_3.pth"]``.
 #
-# The epochs are made up.
+# The epochs are made up, and of the features we take what the experts say (``parts``).
 
 epochs, _, _ = make_epochs(8, random_state=0)
-features = {path.name: SpecMoEFeaturizer(weights=path).fit_transform(epochs) for path in (published, full, half)}
+features = {
+    path.name: SpecMoEFeaturizer(weights=path, parts=("experts",)).fit_transform(epochs)
+    for path in (published, full, half)
+}
 reference = features[published.name]
 for name, values in features.items():
     print(f"{name:<28}{values.shape}, largest difference to the .pth {np.abs(values - reference).max():.1e}")

@@ -2,11 +2,12 @@
 A mouse: one channel, stages of sleep
 =====================================
 
-The experts that come with the package were trained on people's EEG. They look at each channel by itself, so one
-electrode on a mouse is input like any other. Do their features tell its stages of sleep?
+The experts that come with the package were trained on people's EEG. They take any number of channels, and places on the
+head may be unknown, so one electrode on a mouse is input like any other. Do their features tell its stages of sleep?
 
-Two controls say what an answer is worth: random experts, and the band power of the same channel. (People who score
-sleep look at the muscles too, which nothing here does.)
+By default the featurizer gives the spectrum of the channel as well. Here the experts are asked alone
+(``parts=("experts",)``). Two controls say what an answer is worth: random experts, and the band power of the same
+channel. (People who score sleep look at the muscles too, which nothing here does.)
 """
 
 import os
@@ -23,7 +24,7 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mne_specmoe import SpecMoEFeaturizer, UntrainedWarning
+from mne_specmoe import SpecMoEFeaturizer, UntrainedWarning, untrained
 
 # %%
 # The recording
@@ -85,9 +86,10 @@ def band_power(epochs):
 
 
 warnings.simplefilter("ignore", UntrainedWarning)  # the random experts are meant to be random
+options = {"parts": ("experts",), "sfreq": SFREQ, "unit": "uV", "random_state": 0}
 features = {
-    "starter experts (people's EEG)": SpecMoEFeaturizer(sfreq=SFREQ, unit="uV").fit_transform(epochs),
-    "random experts": SpecMoEFeaturizer(None, sfreq=SFREQ, unit="uV", random_state=0).fit_transform(epochs),
+    "starter experts (people's EEG)": SpecMoEFeaturizer(**options).fit_transform(epochs),
+    "random experts": SpecMoEFeaturizer(untrained("starter"), **options).fit_transform(epochs),
     "band power": band_power(epochs),
 }
 stretches = np.arange(len(epochs)) // 16

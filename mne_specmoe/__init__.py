@@ -28,6 +28,8 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "diagnosis.findings": ["Diagnosis"],
         "diagnosis.health": ["diagnose"],
         "estimators.brainrvq": ["BrainRVQClassifier", "BrainRVQFeaturizer", "BrainRVQRegressor"],
+        "estimators.centring": ["center_covariances", "center_features"],
+        "estimators.weights": ["untrained"],
         "estimators.specmoe": ["SpecMoEClassifier", "SpecMoEFeaturizer", "SpecMoERegressor"],
         "loaders.brainrvq": [
             "load_brainrvq",

@@ -1,10 +1,14 @@
 """One place for the errors that users meet: options, numbers, devices and seeds."""
 
 import numbers
+import sys
+import warnings
 from collections.abc import Collection
 
 import numpy as np
 import torch
+
+_INSIDE = ("mne_specmoe", "sklearn")
 
 
 class CheckpointError(ValueError):
@@ -21,6 +25,14 @@ class UntrainedWarning(SpecMoEWarning):
 
 class AmplitudeWarning(SpecMoEWarning):
     """The amplitude is implausible for EEG, so the unit is probably wrong."""
+
+
+def warn_caller(message: str, category: type[Warning] = SpecMoEWarning) -> None:
+    """Warn whoever called the package, be it through scikit-learn: from there, how deep inside does not matter."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _INSIDE:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
 
 
 def check_option(name: str, value: object, allowed: Collection) -> None:

@@ -12,7 +12,7 @@ from mne_specmoe._validation import CheckpointError, listed
 from mne_specmoe.checkpoint import family_of_kind, is_ours, published_kind, read_header, save_network, weights_path
 from mne_specmoe.loaders.brainrvq import load_brainrvq, load_downstream, load_tokenizer, unused_tensors
 from mne_specmoe.loaders.specmoe import load_expert, load_specmoe, save_experts
-from mne_specmoe.models.specmoe.mixture import shared_setting
+from mne_specmoe.models.specmoe.mixture import shared_config
 from mne_specmoe.models.specmoe.network import SpecHiNet
 
 PUBLISHED_LICENCE = "Converted from weights published by SpecMoE's authors: for non-commercial research only."
@@ -56,7 +56,7 @@ def assemble(
     CheckpointError
         If a run is not finished, or a file holds no single expert.
     ValueError
-        If the experts have different layouts, amplitudes or decoders, or two are the same; or if there are others
+        If the experts have different architectures (dropout apart), or two are the same; or if there are others
         beside a network of BrainRVQ.
     """
     if not runs:
@@ -187,8 +187,7 @@ def _store_again(path: Path, out: str | os.PathLike, precision: str, licence: st
 
 def _check_distinct(paths: Sequence[Path], experts: Sequence[SpecHiNet]) -> None:
     """Raise unless the experts are of one kind and differ from one another."""
-    for name in ("layout", "amplitude", "decoder"):
-        shared_setting(name, experts)
+    shared_config(experts)
     for i, first in enumerate(experts):
         for j in range(i):
             pairs = zip(first.parameters(), experts[j].parameters(), strict=True)

@@ -184,6 +184,12 @@ def _tensors(path: Path, prefix: str = "") -> dict[str, Tensor]:
         return {name: file.get_tensor(name) for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118
 
 
+def tensor_names(path: str | os.PathLike) -> list[str]:
+    """Names of the tensors of a file of ours, which are not read."""
+    with safe_open(weights_path(path), framework="pt") as file:
+        return list(file.keys())
+
+
 def _check_architecture(path: Path, found: str, wanted: Sequence[str]) -> None:
     """Raise a CheckpointError that says which function reads what was found."""
     if found not in wanted:

@@ -319,15 +319,31 @@ def _add_pretrain(verbs, model: str | None) -> None:
 
 def _add_specmoe(parser: argparse.ArgumentParser) -> None:
     """Flags of SpecMoE's experts."""
+    from mne_specmoe.models.specmoe.config import AMPLITUDES, DECODERS
     from mne_specmoe.models.specmoe.masking import MaskConfig
     from mne_specmoe.pretraining.specmoe import RECIPE
 
     add = parser.add_argument_group("network").add_argument
     add("--layout", choices=("channelwise", "published"), default="channelwise", help="arithmetic of the network")
-    add("--dropout", type=float, default=0.2, help="dropout probability")
-    add("--amplitude", choices=("absolute", "relative"), default="absolute", help="what the network sees of it")
-    add("--decoder", choices=("signal", "gains"), default="signal", help="what the decoder puts out")
-    add("--spectral-weight", type=float, default=0.02, help="weight of the loss's spectral term")
+    add("--dropout", type=float, help="dropout probability; without it, 0 (published: 0.2)")
+    text = "what the network sees of it; without it, relative (published: absolute)"
+    add("--amplitude", choices=AMPLITUDES, help=text)
+    add("--decoder", choices=DECODERS, help="what it puts out; without it, envelope (published: signal)")
+    text = "whether decoders see the encoder's early stages"
+    add("--bypass", action=argparse.BooleanOptionalAction, default=True, help=text)
+    told = "tell the decoder what the mask kept"
+    add("--told-mask", action=argparse.BooleanOptionalAction, default=False, help=told)
+    text = "sums over channels that first convolutions see beside each; without it, 2 (published: 0)"
+    add("--mixtures", type=int, dest="n_mixtures", help=text)
+    add = parser.add_argument_group("loss").add_argument
+    add("--spectral-weight", type=float, default=0.02, help="weight of the spectral term")
+    add("--envelope-weight", type=float, default=1.0, help="weight of log envelopes, with --decoder envelope")
+    add("--masked-weight", type=float, default=0.0, help="how much more envelopes count where the mask left nothing")
+    text = "weight of the spectrum that is read from clean segments; without it, 3 (published: 0)"
+    add("--spectrum-weight", type=float, help=text)
+    text = "weight of what pairs of channels share, read from clean segments; without it, 1 (published: 0)"
+    add("--pair-weight", type=float, help=text)
+    add("--clean-share", type=float, default=0.5, help="share of a segment's time that is encoded clean, too")
     add("--augment", action="store_true", help="vary the segments from pass to pass, for a small corpus")
     _add_training(parser, RECIPE)
     _add_fields(parser.add_argument_group("mask"), MaskConfig, prefix="mask_")
@@ -451,7 +467,15 @@ def _pretrain_specmoe(arguments: argparse.Namespace) -> object:
         dropout=arguments.dropout,
         amplitude=arguments.amplitude,
         decoder=arguments.decoder,
+        bypass=arguments.bypass,
+        told_mask=arguments.told_mask,
+        n_mixtures=arguments.n_mixtures,
         spectral_weight=arguments.spectral_weight,
+        envelope_weight=arguments.envelope_weight,
+        masked_weight=arguments.masked_weight,
+        spectrum_weight=arguments.spectrum_weight,
+        pair_weight=arguments.pair_weight,
+        clean_share=arguments.clean_share,
         augment=arguments.augment,
         mask=MaskConfig(**_config(arguments, MaskConfig, prefix="mask_")),
         **_common(arguments),
@@ -594,7 +618,10 @@ def _add_features(verbs) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="a .npz file")
     _add_windows(parser)
     add = parser.add_argument
-    add("--time-pooling", choices=("mean", "max"), default="mean", help="how tokens become one vector")
+    add(
+        "--parts", type=_words, help="what features are made of, as spectrum,covariance (the pretrained networks alone)"
+    )
+    add("--readout", type=_words, help="what is taken of SpecMoE's experts, as embedding.mean,down1.log_std")
     add("--channel-pooling", choices=("mean", "max", "none"), default="mean", help="how channels become one")
     add("--device", default="auto", help="auto, cpu, cuda, mps")
 
@@ -618,7 +645,8 @@ def _features(arguments: argparse.Namespace) -> int:
         arguments.out,
         weights=_one_or_all(arguments.weights),
         **_windows(arguments),
-        time_pooling=arguments.time_pooling,
+        parts=arguments.parts,
+        readout=arguments.readout,
         channel_pooling=None if pooling == "none" else pooling,
         device=arguments.device,
     )
@@ -652,7 +680,7 @@ def _add_diagnose(verbs) -> None:
     _add_windows(parser)
     add("--tokenizer", metavar="FILE", help="whose codes a BrainRVQ network predicts (brainrvq-starter has its own)")
     add("--max-epochs", type=int, default=240, help="windows used, at most; of all subjects alike")
-    add("--n-random", type=int, default=2, help="seeds of random weights to compare with")
+    add("--n-random", type=int, default=3, help="seeds of random weights to compare with")
     add("--seed", type=int, default=0, help="of masks, strangers and random weights")
     add("--json", type=Path, metavar="FILE", help="write all numbers there")
     add("--figure", type=Path, metavar="FILE", help="draw them there, as .png, .pdf or .svg")

@@ -12,7 +12,8 @@ from mne_specmoe._files import check_folder_of, replacing
 from mne_specmoe.checkpoint import family_of
 from mne_specmoe.data.windows import read_windows
 from mne_specmoe.estimators.brainrvq import BrainRVQFeaturizer
-from mne_specmoe.estimators.specmoe import SpecMoEFeaturizer, Weights
+from mne_specmoe.estimators.specmoe import SpecMoEFeaturizer
+from mne_specmoe.estimators.weights import Untrained, Weights
 
 
 class FeatureTable(NamedTuple):
@@ -46,7 +47,8 @@ def write_features(
     h_freq: float | None = 75.0,
     notch: float | Sequence[float] | None = 60.0,
     channels: Sequence[str] | None = None,
-    time_pooling: str = "mean",
+    parts: Sequence[str] | None = None,
+    readout: Sequence[str] | None = None,
     channel_pooling: str | None = "mean",
     device: str = "auto",
 ) -> FeatureTable:
@@ -62,9 +64,16 @@ def write_features(
         As for `mne_specmoe.SpecMoEFeaturizer`, or for `mne_specmoe.BrainRVQFeaturizer`: the file tells.
     window_seconds, l_freq, h_freq, notch, channels
         See `mne_specmoe.data.windows.read_windows`.
-    time_pooling, channel_pooling, device
-        See `mne_specmoe.SpecMoEFeaturizer`; with BrainRVQ's weights poolings are ``"mean"``, or None over channels.
-        With ``channel_pooling=None`` all files need the same channels.
+    parts : sequence of str | None
+        See `mne_specmoe.SpecMoEFeaturizer`. None: what the pretrained networks say, and nothing else. References of
+        covariances are those of each file.
+    readout : sequence of str | None
+        What is taken of SpecMoE's experts, see there; None for its default, and with BrainRVQ's weights.
+    channel_pooling : {"mean", "max"} | None
+        See there; with BrainRVQ's weights ``"mean"`` or None. What keeps channels apart needs the same channels in all
+        files.
+    device : str
+        See there.
 
     Returns
     -------
@@ -72,8 +81,8 @@ def write_features(
     """
     out = Path(out).expanduser()
     check_folder_of(out)
-    make = _maker(weights, time_pooling, channel_pooling, device)
-    parts, names = [], None
+    make = _maker(weights, parts, readout, channel_pooling, device)
+    tables, names = [], None
     for path in tqdm([Path(file) for file in files], desc="features", unit="file"):
         windows = read_windows(
             path, window_seconds=window_seconds, l_freq=l_freq, h_freq=h_freq, notch=notch, channels=channels
@@ -87,8 +96,8 @@ def write_features(
                 "over channels."
             )
         names = found
-        parts.append((values, np.repeat(str(path), len(values)), windows.start_seconds))
-    features, source, start = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        tables.append((values, np.repeat(str(path), len(values)), windows.start_seconds))
+    features, source, start = (np.concatenate(arrays) for arrays in zip(*tables, strict=True))
     table = FeatureTable(features, names, source, start)
     with replacing(out) as temporary, open(temporary, "wb") as stream:
         np.savez(stream, **table._asdict())
@@ -96,21 +105,27 @@ def write_features(
 
 
 def _maker(
-    weights: Weights, time_pooling: str, channel_pooling: str | None, device: str
+    weights: Weights,
+    parts: Sequence[str] | None,
+    readout: Sequence[str] | None,
+    channel_pooling: str | None,
+    device: str,
 ) -> Callable[[], SpecMoEFeaturizer | BrainRVQFeaturizer]:
     """What makes featurizers of the family that the weights are of."""
     if not _are_brainrvq(weights):
-        return lambda: SpecMoEFeaturizer(
-            weights, time_pooling=time_pooling, channel_pooling=channel_pooling, device=device
-        )
-    if time_pooling != "mean" or channel_pooling not in ("mean", None):
+        options = {} if readout is None else {"readout": tuple(readout)}
+        options |= {"parts": ("experts",) if parts is None else tuple(parts), "channel_pooling": channel_pooling}
+        return lambda: SpecMoEFeaturizer(weights, device=device, **options)
+    if readout is not None or channel_pooling not in ("mean", None):
         raise ValueError(
-            "Features of BrainRVQ are means over seconds, and over channels or not: give time_pooling='mean' and "
-            f"channel_pooling='mean' or None (none), got {time_pooling!r} and {channel_pooling!r}."
+            "Features of BrainRVQ are means over seconds, and over channels or not: leave readout at None and give "
+            f"channel_pooling='mean' or None (none), got {readout!r} and {channel_pooling!r}."
         )
-    return lambda: BrainRVQFeaturizer(weights, pooling=channel_pooling, device=device)
+    parts = ("encoder",) if parts is None else tuple(parts)
+    return lambda: BrainRVQFeaturizer(weights, parts=parts, pooling=channel_pooling, device=device)
 
 
 def _are_brainrvq(weights: Weights) -> bool:
     """Whether weights are one file of BrainRVQ, ours or published."""
+    weights = weights.weights if isinstance(weights, Untrained) else weights
     return isinstance(weights, str | os.PathLike) and family_of(weights) == "brainrvq"

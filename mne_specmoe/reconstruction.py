@@ -92,8 +92,8 @@ def reconstruct(
     Parameters
     ----------
     epochs : mne.Epochs | list of mne.Epochs | array-like | Tensor
-        Epochs of at least 1 s; arrays of shape (n_epochs, n_channels, n_times), or (n_epochs, n_times) of one channel.
-        Everything is resampled to 200 Hz. Pretraining used segments of 30 s.
+        Epochs of at least 0.2 s; arrays of shape (n_epochs, n_channels, n_times), or (n_epochs, n_times) of one
+        channel. Everything is resampled to 200 Hz. The paper's experts saw segments of 30 s, the starters of 10 s.
     expert : SpecHiNet | list of SpecHiNet | path-like
         An expert with its decoder, or several, of whose signals the mean is taken: networks, a file that
         :func:`mne_specmoe.load_experts` reads, or ``"starter"``, the experts that come with the package.
@@ -272,7 +272,7 @@ def _rebuilt_batches(
         x = to_network(reader.volts(index), reader.sfreq or SFREQ).to(device)
         masked, mask_map = mask(x, seeds[index], locations=locations)
         positions = segment_positions(0, x.shape[-1], device=device)
-        rebuilt = [expert(masked, positions) for expert in experts]
+        rebuilt = [expert(masked, positions, locations=locations, kept=mask_map) for expert in experts]
         short, long = (torch.stack([getattr(part, name) for part in rebuilt]).mean(0) for name in ("short", "long"))
         signals = (x, masked, short, long)
         yield [*(_to_volts(signal) for signal in signals), mask_map.float().cpu().numpy()]

@@ -766,6 +766,8 @@ def _mark_bands(panel: Axes, f_max: float) -> None:
 def _sensitivity(estimator: object) -> torch.Tensor:
     """Slope of every gate against the standardised log power, (n_experts, n_features, n_freqs); see `plot_gate`."""
     check_is_fitted(estimator, "network_")
+    if not hasattr(estimator.network_.readout, "gate"):
+        raise ValueError(f"head={estimator.head!r} has no gate: one linear layer reads all parts. Fit with head='mlp'.")
     gate = estimator.network_.readout.gate
     if gate.scale == "none":
         raise ValueError('The estimator was fitted with gate_scale="none": its gates are always 1, whatever they see.')

@@ -16,17 +16,31 @@ RANDOM = dict.fromkeys(SPECMOE, {"weights": None, "n_experts": 1}) | dict.fromke
 )
 """Parameters that make networks random and small."""
 
+TRAINED = {kind: {"head": "mlp", "parts": ("experts",)} for kind in SPECMOE[1:]} | {
+    kind: {"head": "trained", "parts": ("encoder",)} for kind in BRAINRVQ[1:]
+}
+"""Parameters with which predictors train their head, on the pretrained part alone."""
+
 APART = {SpecMoEFeaturizer: {"channel_pooling": None}, BrainRVQFeaturizer: {"pooling": None}}
 """Parameters with which featurizers keep channels apart."""
 
-WIDTHS = {SpecMoEFeaturizer: 128, BrainRVQFeaturizer: 200}
-"""Features of one random network, channels pooled."""
+ALONE = {
+    SpecMoEFeaturizer: {"parts": ("experts",), "readout": ("embedding.mean",)},
+    BrainRVQFeaturizer: {"parts": ("encoder",)},
+}
+"""Parameters with which featurizers hand out what the pretrained part says, and nothing else."""
+
+WIDTHS = {SpecMoEFeaturizer: 256, BrainRVQFeaturizer: 200}
+"""Features of one random network alone, channels pooled."""
 
 READOUTS = dict.fromkeys(SPECMOE, SpecMoEReadout) | dict.fromkeys(BRAINRVQ, BrainRVQReadout)
 """What trains while the pretrained part is frozen."""
 
 PRETRAINED = dict.fromkeys(SPECMOE, "experts") | dict.fromkeys(BRAINRVQ, "encoder")
 """Attribute of the network that holds the pretrained part."""
+
+PRETRAINED_PARTS = dict.fromkeys(SPECMOE, "experts") | dict.fromkeys(BRAINRVQ, "encoder")
+"""The part that is what the pretrained networks say."""
 
 RATES = dict.fromkeys(SPECMOE, "expert_lr") | dict.fromkeys(BRAINRVQ, "encoder_lr")
 """Parameter with its learning rate."""

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from golden_data import draw, published_state
 
+from mne_specmoe.loaders.specmoe import save_experts
 from mne_specmoe.models.specmoe.mixture import SpecMoE
-from mne_specmoe.models.specmoe.network import SpecHiNet
+from mne_specmoe.models.specmoe.network import SpecHiNet, untrained_like
 from mne_specmoe.models.specmoe.published import encoder_keys, readout_keys
 
 golden_state = cache(published_state)
@@ -23,6 +24,13 @@ def expert(layout: str = "channelwise", **options) -> SpecHiNet:
 def specmoe(**options) -> SpecMoE:
     torch.manual_seed(0)
     return SpecMoE(**{"n_outputs": 3, "n_times": 600, "n_experts": 1} | options).eval()
+
+
+def random_experts(path: Path, layout: str = "channelwise") -> Path:
+    """Write a file of two untrained experts whose encoders keep the signal alive."""
+    with torch.random.fork_rng():
+        pattern = expert(layout)
+        return save_experts([untrained_like(pattern) for _ in range(2)], path)
 
 
 def published_expert(salt: int = 1, *, prefix: str = "module.") -> dict:

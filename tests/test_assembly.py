@@ -1,6 +1,7 @@
 """Weights files put together, converted and described."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from mne_specmoe.loaders.brainrvq import load_brainrvq, load_downstream, load_to
 from mne_specmoe.loaders.specmoe import load_encoders, load_expert, load_experts, save_expert, save_experts
 from mne_specmoe.models.brainrvq.prediction import BrainRVQ
 from mne_specmoe.models.brainrvq.tokenizer import BrainRVQTokenizer
+from mne_specmoe.models.specmoe.config import SpecHiNetConfig
 from mne_specmoe.models.specmoe.network import SpecHiNet
 
 
@@ -79,9 +81,9 @@ def test_half_precision_halves_the_file_and_changes_little(tmp_path, runs, exper
 
 def test_running_statistics_keep_full_precision(tmp_path, experts):
     expert = make_expert(0)
-    expert.encoder.down1.short[0].norm.running_var.fill_(1e-9)  # would be 0 in half precision
+    expert.encoder.short[0].norm.running_var.fill_(1e-9)  # would be 0 in half precision
     path = save_experts([expert], tmp_path / "half.safetensors", precision="float16")
-    assert load_expert(path).encoder.down1.short[0].norm.running_var[0].item() == pytest.approx(1e-9)
+    assert load_expert(path).encoder.short[0].norm.running_var[0].item() == pytest.approx(1e-9)
 
 
 def test_an_expert_of_several_is_asked_for_by_number(tmp_path, runs, experts):
@@ -136,13 +138,7 @@ def test_description_of_our_file(tmp_path, runs):
     path = assemble(runs, tmp_path / "specmoe.safetensors")
     description = describe(path)
     assert description["architecture"] == "specmoe-experts"
-    assert description["config"] == {
-        "n_experts": 3,
-        "layout": "channelwise",
-        "dropout": 0.2,
-        "amplitude": "absolute",
-        "decoder": "signal",
-    }
+    assert description["config"] == {"n_experts": 3, "expert": asdict(SpecHiNetConfig())}
     assert description["sha256"] == file_digest(path)
     assert "not stated" in description["licence"]
     json.dumps(description)

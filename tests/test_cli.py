@@ -1,5 +1,6 @@
 """The command line: pretrain, assemble, convert, info and features, as somebody types them."""
 
+import inspect
 import json
 import subprocess
 import sys
@@ -17,7 +18,9 @@ from mne_specmoe.cli import main
 from mne_specmoe.data.build import ArrayRecording, build_corpus
 from mne_specmoe.data.synthetic import make_eeg, make_epochs
 from mne_specmoe.loaders.specmoe import load_encoders, load_expert, save_expert
+from mne_specmoe.models.specmoe.masking import MaskConfig
 from mne_specmoe.models.specmoe.network import SpecHiNet
+from mne_specmoe.pretraining import specmoe
 
 SHORT = ["--batch-size", "2", "--accumulation", "1", "--device", "cpu", "--no-progress", "--validation", "S3"]
 TINY_TOKENIZER = ["--n-codes", "16", "--depth", "1", "--decoder-depth", "1"]
@@ -276,11 +279,11 @@ def test_features_of_recordings_and_epochs_go_to_one_file(tmp_path, weights, cap
     files = [str(tmp_path / "rest_raw.fif"), str(tmp_path / "task-epo.fif")]
     command = ["features", *files, "--weights", *weights, "--out", str(tmp_path / "features.npz")]
     assert main([*command, "--window-seconds", "4", "--device", "cpu"]) == 0
-    assert "5 windows, 256 features" in capsys.readouterr().out
+    assert "5 windows, 768 features" in capsys.readouterr().out
     with np.load(tmp_path / "features.npz") as table:
-        assert table["features"].shape == (5, 256)
+        assert table["features"].shape == (5, 768)
         assert np.isfinite(table["features"]).all()
-        assert table["names"].shape == (256,)
+        assert table["names"].shape == (768,)
         assert table["source"].tolist() == [files[0]] * 2 + [files[1]] * 3
         np.testing.assert_allclose(table["start_seconds"][:2], [0, 4])
 
@@ -292,7 +295,8 @@ def test_without_weights_features_are_those_of_the_estimators_default(tmp_path, 
     assert main([*command, str(tmp_path / "unsaid.npz")]) == 0
     assert "random" not in capsys.readouterr().err
     assert main([*command, str(tmp_path / "said.npz"), "--weights", "starter"]) == 0
-    expected = SpecMoEFeaturizer(device="cpu").fit_transform(mne.read_epochs(tmp_path / "task-epo.fif"))
+    read = mne.read_epochs(tmp_path / "task-epo.fif")
+    expected = SpecMoEFeaturizer(parts=("experts",), device="cpu").fit_transform(read)
     for name in ("unsaid.npz", "said.npz"):
         with np.load(tmp_path / name) as table:
             np.testing.assert_array_equal(table["features"], expected)
@@ -305,13 +309,14 @@ def test_features_of_brainrvq_are_told_by_the_file(tmp_path, capsys):
     command = ["features", str(tmp_path / "task-epo.fif"), "--weights", str(weights), "--device", "cpu", "--out"]
     assert main([*command, str(tmp_path / "mean.npz")]) == 0
     assert "3 windows, 200 features" in capsys.readouterr().out
-    expected = BrainRVQFeaturizer(weights, device="cpu").fit_transform(mne.read_epochs(tmp_path / "task-epo.fif"))
+    read = mne.read_epochs(tmp_path / "task-epo.fif")
+    expected = BrainRVQFeaturizer(weights, parts=("encoder",), device="cpu").fit_transform(read)
     with np.load(tmp_path / "mean.npz") as table:
         np.testing.assert_array_equal(table["features"], expected)
     assert main([*command, str(tmp_path / "apart.npz"), "--channel-pooling", "none"]) == 0
     assert "3 windows, 600 features" in capsys.readouterr().out
-    assert main([*command, str(tmp_path / "max.npz"), "--time-pooling", "max"]) == 1
-    assert "time_pooling='mean'" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "max.npz"), "--channel-pooling", "max"]) == 1
+    assert "channel_pooling='mean'" in capsys.readouterr().err
     assert not (tmp_path / "max.npz").exists()
 
 
@@ -374,3 +379,56 @@ def test_a_reader_who_has_seen_enough_ends_a_command_without_a_word():
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
+
+
+def handed_over(monkeypatch, *flags: str) -> dict[str, object]:
+    """What ``pretrain`` of SpecMoE makes of flags."""
+    seen = {}
+
+    def pretend(corpus, out, **options):
+        seen.update(options)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(specmoe, "pretrain", pretend)
+    assert main(["pretrain", "corpus", "--out", "run", *flags]) == 1
+    return seen
+
+
+# What the command line reads from configs of its own, and passes on as a whole.
+ELSEWHERE = {"mask", "training", "housekeeping", "n_epochs", "validation"}
+
+
+def test_without_flags_an_expert_is_pretrained_with_the_defaults_of_the_function(monkeypatch):
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(specmoe.pretrain).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY and name not in ELSEWHERE
+    }
+    found = handed_over(monkeypatch)
+    assert {name: found[name] for name in defaults} == defaults
+    assert found["mask"] == MaskConfig()
+
+
+def test_every_flag_of_network_and_loss_reaches_an_expert(monkeypatch):
+    flags = (
+        "--dropout 0.1 --amplitude absolute --decoder gains --no-bypass --no-told-mask --mixtures 1 --augment "
+        "--spectral-weight 0.1 --envelope-weight 0.2 --masked-weight 2 --spectrum-weight 0 --pair-weight 0.5 "
+        "--clean-share 0.25"
+    )
+    expected = {
+        "dropout": 0.1,
+        "amplitude": "absolute",
+        "decoder": "gains",
+        "bypass": False,
+        "told_mask": False,
+        "n_mixtures": 1,
+        "augment": True,
+        "spectral_weight": 0.1,
+        "envelope_weight": 0.2,
+        "masked_weight": 2.0,
+        "spectrum_weight": 0.0,
+        "pair_weight": 0.5,
+        "clean_share": 0.25,
+    }
+    found = handed_over(monkeypatch, *flags.split())
+    assert {name: found[name] for name in expected} == expected

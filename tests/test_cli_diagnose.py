@@ -39,7 +39,7 @@ def test_files_lead_to_a_verdict_numbers_and_a_figure(folder, tmp_path, capsys):
     text = capsys.readouterr().out
     found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
     assert (found["n_epochs"], found["n_people"], found["healthy"]) == (8, 2, False)
-    assert text.rstrip().endswith(f"is {found['summary']}.")
+    assert text.rstrip().endswith(f": {found['summary']}.")
     assert (tmp_path / "found.png").stat().st_size > 10_000
 
 

@@ -18,7 +18,7 @@ MADE_UP = {  # example → what it must have told
     "plot_03_regression": ("MADE-UP EEG", "log alpha power"),
     "plot_04_gate": ("MADE-UP EEG", "true labels", "shuffled"),
     "plot_05_masks": ("MADE-UP EEG", "masked and rebuilt", "alpha"),
-    "plot_06_pretraining": ("MADE-UP EEG", "expert 2/2: 24 steps", "licence CC BY 4.0", "(6, 256)"),
+    "plot_06_pretraining": ("MADE-UP EEG", "expert 2/2: 24 steps", "licence CC BY 4.0", "(6, 512)"),
     "plot_07_published_checkpoints": ("non-commercial research only", "expert_1_half.safetensors"),
     "plot_08_mouse_sleep": ("MADE-UP MOUSE", "REM", "band power"),
     "plot_09_as_sklearn": ("MADE-UP EEG", "MNE's CSP", "with as_sklearn"),

@@ -7,12 +7,13 @@ import mne
 import numpy as np
 import pytest
 import torch
+from lively_experts import lively, places
 from torch import Tensor
 
 from mne_specmoe import CheckpointError, SpecHiNet, SpecMoE, make_epochs, reconstruct, save_expert, save_specmoe
 from mne_specmoe.loaders.specmoe import load_experts
+from mne_specmoe.models.specmoe.config import Reconstruction
 from mne_specmoe.models.specmoe.masking import BANDS, GaussianStftMask
-from mne_specmoe.models.specmoe.network import Reconstruction
 from mne_specmoe.reconstruction import ReconstructedEpochs, band_errors, epoch_seeds
 from mne_specmoe.signal.canonical import to_network
 
@@ -20,14 +21,14 @@ from mne_specmoe.signal.canonical import to_network
 class Echo(SpecHiNet):
     """Its short branch gives back what it gets, its long branch three times that."""
 
-    def forward(self, x, positions=None):
+    def forward(self, x, positions=None, *, locations=None, kept=None):
         return Reconstruction(x, 3 * x, x, x)
 
 
 class Positions(SpecHiNet):
     """Rebuilds the positions of the samples."""
 
-    def forward(self, x, positions=None):
+    def forward(self, x, positions=None, *, locations=None, kept=None):
         rebuilt = positions.expand_as(x)
         return Reconstruction(rebuilt, rebuilt, x, x)
 
@@ -328,8 +329,8 @@ def test_other_bad_input_is_refused(epochs, expert):
         reconstruct(mne.io.RawArray(np.zeros((1, 400)), mne.create_info(1, 200, "eeg")), expert)
     with pytest.raises(ValueError, match="NaN"):
         reconstruct(np.full((1, 1, 400), np.nan), expert)
-    with pytest.raises(ValueError, match="at least 1 s"):
-        reconstruct(epochs.copy().crop(0, 0.5), expert)
+    with pytest.raises(ValueError, match="at least 0.2 s"):
+        reconstruct(epochs.copy().crop(0, 0.1), expert)
 
 
 def test_results_cannot_be_changed_by_accident():
@@ -337,3 +338,25 @@ def test_results_cannot_be_changed_by_accident():
     with pytest.raises(AttributeError):
         result.original = None
     assert replace(result, sfreq=100.0).sfreq == 100
+
+
+def placed(epochs: mne.EpochsArray, where: Tensor) -> mne.EpochsArray:
+    """The same epochs with electrodes elsewhere."""
+    positions = dict(zip(epochs.ch_names, where.numpy(), strict=True))
+    return epochs.copy().set_montage(mne.channels.make_dig_montage(positions, coord_frame="head"))
+
+
+def test_an_expert_is_told_the_places_and_what_the_mask_kept(epochs):
+    here, elsewhere = (placed(epochs, where) for where in (places(3), -places(3)))
+    told = lively(told_mask=True)
+    found = [reconstruct(each, told, device="cpu") for each in (here, elsewhere)]
+    np.testing.assert_array_equal(found[0].masked, found[1].masked)
+    assert np.abs(found[0].short - found[1].short).max() > 0
+    with torch.inference_mode():
+        x = to_network(found[0].masked[:1], 200.0)
+        kept = torch.from_numpy(found[0].mask_map[:1])
+        locations = torch.tensor(np.array([channel["loc"][:3] for channel in here.info["chs"]]), dtype=torch.float32)
+        expected = told.eval()(x, locations=locations, kept=kept).short
+        unaware = told(x, locations=locations).short
+    np.testing.assert_allclose(found[0].short[:1] / 1e-4, expected, rtol=1e-3, atol=1e-5)
+    assert (unaware - expected).abs().max() > 1e-4

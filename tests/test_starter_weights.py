@@ -1,5 +1,6 @@
 """The starter weights: what their files say, and what they make of people they never saw."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def test_the_file_says_what_the_experts_were_trained_on():
     prepared = runs[0]["preprocessing"]
     assert prepared["l_freq"] == PREPROCESSING["l_freq"]
     assert prepared["h_freq"] == PREPROCESSING["h_freq"]
-    assert prepared["notch"] == [PREPROCESSING["notch"]]
+    assert prepared["notch"] == [50.0, 60.0]
 
 
 def test_experts_are_finite_and_differ(experts):
@@ -63,12 +64,17 @@ def test_experts_are_finite_and_differ(experts):
 
 
 @pytest.mark.parametrize("name", ["brainrvq-starter", "brainrvq-starter-tokenizer"])
-def test_brainrvq_was_trained_on_the_same_recordings(name):
+def test_brainrvq_was_trained_on_what_its_card_says(name):
     description = describe(name)
     assert "CC BY 4.0" in description["licence"]
     data = description["training"]["data"]
-    assert data["corpus"] == describe("starter")["training"]["experts"][0]["data"]["corpus"]
+    assert data["corpus"] == describe("brainrvq-starter")["training"]["data"]["corpus"]
     assert data["subset"] is None
+    assert data["preprocessing"]["notch"] == [PREPROCESSING["notch"]]
+    card = (WEIGHTS / "README-brainrvq.md").read_text(encoding="utf-8")
+    n_segments, n_people = data["n_segments"] + data["n_validation_segments"], data["n_subjects"] + 3
+    assert f"{n_segments:,} segments of 10 s" in card
+    assert re.search(rf"\b{n_people} people", card)
     assert description["config"]["norm_scope"] == "token"  # nothing as published but the paper's plan
 
 

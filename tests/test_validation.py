@@ -1,4 +1,5 @@
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from mne_specmoe._validation import (
     check_option,
     check_seed,
     listed,
+    warn_caller,
 )
 
 
@@ -197,3 +199,17 @@ def test_errors_and_warnings_can_be_caught_by_their_family():
     assert issubclass(SpecMoEWarning, UserWarning)
     assert issubclass(UntrainedWarning, SpecMoEWarning)
     assert issubclass(AmplitudeWarning, SpecMoEWarning)
+
+
+@pytest.mark.parametrize(
+    "modules", [("mne_specmoe",), ("mne_specmoe.b", "mne_specmoe.a"), ("mne_specmoe", "sklearn.a")]
+)
+def test_warnings_point_at_who_called_the_package_however_deep_inside(modules):
+    call = partial(warn_caller, "said", UntrainedWarning)
+    for module in modules:
+        names = {"__name__": module, "inner": call}
+        exec("def outer(): inner()", names)
+        call = names["outer"]
+    with pytest.warns(UntrainedWarning, match="said") as caught:
+        call()
+    assert [warning.filename for warning in caught] == [__file__]

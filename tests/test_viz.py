@@ -29,6 +29,8 @@ from mne_specmoe.reconstruction import band_errors
 
 pytestmark = pytest.mark.filterwarnings("ignore::mne_specmoe.UntrainedWarning")
 ONE_EXPERT = {
+    "head": "mlp",
+    "parts": ("experts",),
     "weights": None,
     "n_experts": 1,
     "max_epochs": 1,

@@ -1,9 +1,11 @@
 """What pages of objects show, and the places in them that can be linked to."""
 
+from importlib import import_module
+
 from sphinx import addnodes
 from sphinx.application import Sphinx
 
-import mne_specmoe
+_PACKAGE = "mne_specmoe"
 
 
 def _skip_fields(app: Sphinx, kind: str, name: str, value: object, skip: bool, options: object) -> bool | None:
@@ -12,21 +14,22 @@ def _skip_fields(app: Sphinx, kind: str, name: str, value: object, skip: bool, o
 
 
 def _add_anchors(app: Sphinx, doctree) -> None:
-    """Second anchors: under the package for objects documented under their module, and the other way round.
+    """Second anchors for objects: under the package where they are documented under a module, and the other way round.
 
-    A page of source code links back to descriptions by one module name for all, which is the one that the first object
-    of the module is documented under.
+    A page of source code links back to all descriptions by one name of its module: the package or the module itself,
+    whichever it met first.
     """
     for signature in doctree.findall(addnodes.desc_signature):
-        package, dot, _ = (signature.get("module") or "").partition(".")
-        if package == "mne_specmoe":
-            name = signature["fullname"]
-            signature["ids"].append(f"{package if dot else _home(name)}.{name}")
+        module, name = signature.get("module") or "", signature["fullname"]
+        package, dot, _ = module.partition(".")
+        if package == _PACKAGE:
+            other = package if dot else _home(name.split(".")[0])
+            signature["ids"].extend({f"{other}.{name}"} - set(signature["ids"]))
 
 
 def _home(name: str) -> str:
-    """Name of the module that holds an object that the package offers."""
-    return getattr(mne_specmoe, name.partition(".")[0]).__module__
+    """The module that holds what the package offers under a name."""
+    return getattr(getattr(import_module(_PACKAGE), name), "__module__", _PACKAGE)
 
 
 def setup(app: Sphinx) -> dict:

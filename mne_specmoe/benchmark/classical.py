@@ -186,15 +186,15 @@ def classical_features(training: TaskData) -> Callable[[TaskData], np.ndarray]:
     return lambda data: np.concatenate([vectors(data), band_powers(data)], 1)
 
 
-def classical_size(n_channels: int) -> int:
-    """Number of `classical_features`."""
-    return len(SIX_BANDS) * n_channels * (n_channels + 1) // 2 + len(BANDS) * n_channels
+def classical_sizes(n_channels: int) -> tuple[int, int]:
+    """Numbers of features of both kinds of `classical_features`."""
+    return len(SIX_BANDS) * n_channels * (n_channels + 1) // 2, len(BANDS) * n_channels
 
 
 def _fit_classical_features(training: TaskData, validation: TaskData, setting: Setting) -> Selected:
     """Logistic regression on the classical features, with the strengths that are tried where others are added."""
-    size = classical_size(len(training.ch_names))
-    candidates = [({"C": C}, partial(logistic_of_blocks, C, (size,), (1.0,))) for C in BLOCK_STRENGTHS]
+    sizes = classical_sizes(len(training.ch_names))
+    candidates = [({"C": C}, partial(logistic_of_blocks, C, sizes, (1.0, 1.0))) for C in BLOCK_STRENGTHS]
     candidates = spread(candidates, setting.budget.n_looks)
     return fit_best(candidates, training, validation, setting, features=classical_features(training))
 

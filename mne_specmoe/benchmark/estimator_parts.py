@@ -29,12 +29,14 @@ SETTINGS = (
 )
 """Names of figures, in the order of tables."""
 
+_PARTS = ("experts",)  # the networks are what is measured
 _FEW, _MANY = 1, 3  # training epochs of fine-tuning, whose difference is what one costs
 
 
 def _fit(volts: np.ndarray, **parameters: object) -> None:
     """Train a classifier on labels that mean nothing."""
-    model = SpecMoEClassifier(patience=None, device="cpu", random_state=0, **parameters)
+    trained = {"head": "mlp", "parts": _PARTS, "patience": None}
+    model = SpecMoEClassifier(device="cpu", random_state=0, **trained, **parameters)
     model.fit(volts, np.arange(len(volts)) % 2)
 
 
@@ -43,7 +45,7 @@ def _transform_growth(n_epochs: int, shape: tuple[int, int], n_threads: int) -> 
     warnings.simplefilter("ignore", UntrainedWarning)  # this runs in a process of its own
     torch.set_num_threads(n_threads)
     volts = _many_epochs(n_epochs, *shape)
-    featurizer = SpecMoEFeaturizer(weights=None, device="cpu", random_state=0).fit(volts[:2])
+    featurizer = SpecMoEFeaturizer(weights=None, parts=_PARTS, device="cpu", random_state=0).fit(volts[:2])
     peak = PeakMemory()
     features = featurizer.transform(volts)
     return peak.growth(), features.nbytes
@@ -60,7 +62,7 @@ def _measure_featurizer(sizes: Sizes, n_threads: int) -> Iterator[Figure]:
     turns = {}
     for n_channels, n_times in sizes.windows:
         volts = _many_epochs(sizes.n_windows, n_channels, n_times)
-        featurizer = SpecMoEFeaturizer(weights=None, device="cpu", random_state=0).fit(volts)
+        featurizer = SpecMoEFeaturizer(weights=None, parts=_PARTS, device="cpu", random_state=0).fit(volts)
         name = f"featurizer, {n_channels} × {n_times}"
         turns[name] = lambda f=featurizer, x=volts: f.transform(x)
     for name, seconds in shortest_seconds(turns, sizes.n_rounds, n_threads).items():
@@ -103,10 +105,11 @@ def _turns(sizes: Sizes) -> dict[str, Callable[[], object]]:
         "features, batch_size=1": (volts, {"batch_size": 1}),
     }
     turns = {
-        name: partial(SpecMoEFeaturizer(device="cpu", **settings).fit(x[:2]).transform, x)
+        name: partial(SpecMoEFeaturizer(parts=_PARTS, device="cpu", **settings).fit(x[:2]).transform, x)
         for name, (x, settings) in ours.items()
     }
-    turns["features, BrainRVQ"] = partial(BrainRVQFeaturizer(ch_names=names, device="cpu").fit(volts).transform, volts)
+    encoder = BrainRVQFeaturizer(parts=("encoder",), ch_names=names, device="cpu").fit(volts)
+    turns["features, BrainRVQ"] = partial(encoder.transform, volts)
     for n, title in {1: "1 training epoch", 20: "20 training epochs"}.items():
         turns[f"frozen fit, {title}"] = partial(_fit, volts, validation_fraction=None, max_epochs=n)
     for n in (_FEW, _MANY):

@@ -15,15 +15,20 @@ from mne_specmoe.benchmark.entries import Setting
 from mne_specmoe.benchmark.gauges import clock
 from mne_specmoe.benchmark.task_data import TaskData
 from mne_specmoe.checkpoint import family_of, weights_path
-from mne_specmoe.data.locations import standard_positions
+from mne_specmoe.data.locations import channel_locations, standard_positions
+from mne_specmoe.estimators.specmoe import READOUT
 from mne_specmoe.loaders.brainrvq import load_encoder, save_downstream
 from mne_specmoe.loaders.specmoe import load_encoders, save_experts
 from mne_specmoe.models.brainrvq.channels import channel_rows, unnamed_rows
 from mne_specmoe.models.brainrvq.downstream import BrainRVQDownstream, pooled_tokens, random_encoder, with_own_row
-from mne_specmoe.models.specmoe.mixture import SpecMoE, settle_normalisation
-from mne_specmoe.models.specmoe.network import SpecHiNet
+from mne_specmoe.models.specmoe.mixture import SpecMoE
+from mne_specmoe.models.specmoe.network import SpecHiNet, SpecHiNetEncoder, settle_normalisation
+from mne_specmoe.nn.activations import STATISTICS
 from mne_specmoe.nn.heads import POOLINGS
 from mne_specmoe.signal.canonical import to_network
+
+KEPT = (*READOUT, "embedding.max")
+"""Stages and statistics that are kept of SpecMoE's experts."""
 
 _PASS_SAMPLES = 2**14  # of all channels together, in one pass through a network
 _FLAT_RMS = 2e-5  # volts: what flattened windows are scaled to
@@ -82,9 +87,10 @@ def embed(data: TaskData, weights: Weights, setting: Setting) -> dict[str, np.nd
     Returns
     -------
     arrays : dict of str to ndarray
-        One row per window. SpecMoE: ``"embedding"``, experts × channels × 128, means over time; ``"psd"``, channels ×
-        frequencies; ``"pooled"``, time pooling (mean, max) × channel pooling (mean, max) × experts × 128. BrainRVQ:
-        ``"tokens"``, 200, means over seconds and channels before the last norm; ``"normed"``, after it.
+        One row per window. SpecMoE: ``"embedding"``, experts × channels × 128, means over time as a gate weighs them;
+        ``"psd"``, channels × frequencies; and each of `KEPT`, channel pooling (mean, max) × experts × features of the
+        stage. BrainRVQ: ``"tokens"``, 200, means over seconds and channels before the last norm; ``"normed"``, after
+        it.
     """
     return by_recording(data, setting, _EMBED[weights.family], weights.file(setting), weights.sha256)
 
@@ -159,15 +165,30 @@ def _embed_specmoe(
 ) -> tuple[dict[str, np.ndarray], float]:
     """See `embed`; with the seconds that it took."""
     network = _specmoe(file, X.shape[-1])
+    locations = torch.from_numpy(channel_locations(X, ch_names)).float()
 
     def run(x: Tensor) -> dict[str, Tensor]:
-        tokens = [expert.per_channel(expert(x), x.shape[1]) for expert in network.experts]  # each [B, C, 128, T']
-        over_time = {name: torch.stack([pool(each, -1) for each in tokens], 1) for name, pool in POOLINGS.items()}
-        pooled = [torch.stack([pool(each, 2) for pool in POOLINGS.values()], 1) for each in over_time.values()]
-        mean, pooled = over_time["mean"], torch.stack(pooled, 1)  # [B, E, C, 128], [B, 2, 2, E, 128]
-        return {"embedding": mean, "psd": network.spectra(x)[0], "pooled": pooled}
+        activations = [expert.activations(x, locations=locations) for expert in network.experts]
+        pairs = zip(network.experts, activations, strict=True)
+        embedding = torch.stack([_embedding(expert, each, x) for expert, each in pairs], 1)  # [B, E, C, 128]
+        pooled = {name: torch.stack([_pooled(each, name) for each in activations], 2) for name in KEPT}  # [B, 2, E, F]
+        return {"embedding": embedding, "psd": network.spectra(x)[0]} | pooled
 
     return _in_passes(run, X, sfreq)
+
+
+def _embedding(expert: SpecHiNetEncoder, activations: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """Mean over the tokens of each channel, of both branches: [B, C, 128]."""
+    if expert.config.layout == "published":  # where gates read the buffer under another shape
+        return expert.per_channel(expert(x), x.shape[1]).mean(-1)
+    return activations["embedding"].mean(-1).unflatten(-1, (2, -1)).mean(-2)
+
+
+def _pooled(activations: Mapping[str, Tensor], name: str) -> Tensor:
+    """Statistic over time of a stage, under every pooling over channels: [B, 2, F]."""
+    stage, _, statistic = name.partition(".")
+    values = STATISTICS[statistic](activations[stage])
+    return torch.stack([pool(values, 1) for pool in POOLINGS.values()], 1)
 
 
 def _embed_brainrvq(

@@ -13,22 +13,22 @@ class _Known:
 
     Attributes
     ----------
-    parts : tuple of ndarray
+    halves : tuple of ndarray
         Places of the windows to train on and to validate on, in the X of fit.
     known : tuple of Tensor | None
-        What the frozen network pools of the X that is about to be used. None: it has to run.
+        What the frozen network measures of the X that is about to be used. None: it has to run.
     """
 
-    parts: tuple[np.ndarray, np.ndarray]
+    halves: tuple[np.ndarray, np.ndarray]
     known: tuple[torch.Tensor, ...] | None = None
 
     def _inner_split(self, n_epochs, labels, groups, seed):
-        return self.parts
+        return self.halves
 
-    def _map(self, function, epochs):
+    def _measured(self, network, epochs):
         if self.known is None:
-            return super()._map(function, epochs)
-        return self.known if function.__name__ == "pool" else self.known[-1:]
+            return super()._measured(network, epochs)
+        return dict(zip(network.measured_names, self.known, strict=True))
 
 
 class SpecMoEHead(_Known, SpecMoEClassifier):
@@ -50,8 +50,8 @@ class BrainRVQNumber(_Known, BrainRVQRegressor):
 class DrawChannels(Callback):
     """Lets every step of fine-tuning see some of the channels, drawn anew.
 
-    The experts treat channels one by one, so that a step on 4 of 19 channels costs a fifth. The gate reads the spectra
-    of the same channels, and pooling is over these.
+    A step on 4 of 19 channels costs a fifth of one on all. The experts are told where the drawn ones are, the gate
+    reads their spectra, and pooling is over them.
 
     Parameters
     ----------
@@ -64,6 +64,7 @@ class DrawChannels(Callback):
     def __init__(self, n_channels: int, seed: int):
         self.n_channels = n_channels
         self._rng = np.random.default_rng((seed, 2))
+        self._locations = None  # of all channels, while a step sees some
 
     def on_batch_begin(self, net, batch=None, training=False, **kwargs):
         """Take the drawn channels of a batch of signals; batches of pooled features stay as they are."""
@@ -71,3 +72,11 @@ class DrawChannels(Callback):
         if training and "x" in inputs and inputs["x"].shape[1] > self.n_channels:
             drawn = np.sort(self._rng.choice(inputs["x"].shape[1], self.n_channels, replace=False))
             inputs["x"] = inputs["x"][:, drawn]
+            network = net.module_.module
+            if network.locations is not None:
+                self._locations, network.locations = network.locations, network.locations[drawn]
+
+    def on_batch_end(self, net, **kwargs):
+        """Put the locations of all channels back."""
+        if self._locations is not None:
+            net.module_.module.locations, self._locations = self._locations, None

@@ -11,7 +11,7 @@ import torch
 
 from mne_specmoe.assembly import describe
 from mne_specmoe.benchmark.centring import centred_features
-from mne_specmoe.benchmark.classical import CLASSICAL_FEATURES, classical_features, classical_size
+from mne_specmoe.benchmark.classical import CLASSICAL_FEATURES, classical_features, classical_sizes
 from mne_specmoe.benchmark.entries import (
     ADDED,
     CENTRED,
@@ -39,6 +39,7 @@ from mne_specmoe.benchmark.linear import (
 from mne_specmoe.benchmark.scoring import Prediction
 from mne_specmoe.benchmark.stated import weights_of
 from mne_specmoe.benchmark.task_data import TaskData
+from mne_specmoe.estimators.specmoe import READOUT
 
 _LR = 1e-3
 _EXPERT_LR = 1e-4  # a tenth: what is pretrained should not be lost in the first steps
@@ -47,9 +48,15 @@ _BATCH = 16
 Pick = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
 
-def pick_pooled(arrays: Mapping[str, np.ndarray], time: int = 0, channel: int = 0, n_experts: int | None = None):
-    """Features of SpecMoE's experts under one pooling over time and one over channels (0 mean, 1 max)."""
-    return arrays["pooled"][:, time, channel, :n_experts].reshape(len(arrays["pooled"]), -1)
+def pick_statistics(
+    arrays: Mapping[str, np.ndarray],
+    readout: tuple[str, ...] = READOUT,
+    channel: int = 0,
+    n_experts: int | None = None,
+) -> np.ndarray:
+    """Statistics of SpecMoE's experts, in the order of its featurizer, under one pooling over channels (mean, max)."""
+    found = np.concatenate([arrays[name][:, channel, :n_experts] for name in readout], 2)
+    return found.reshape(len(found), -1)
 
 
 def pick_normed(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -109,7 +116,7 @@ class Added:
     pick : callable
         Takes the arrays of `embed`, returns features.
     weights_of_added : tuple of float
-        How much the network's features may count, where all classical ones together count 1; of equals the first is
+        How much the network's features may count, where each kind of classical ones counts 1; of equals the first is
         kept.
     """
 
@@ -123,10 +130,10 @@ class Added:
         def features(data: TaskData) -> np.ndarray:
             return np.concatenate([classical(data), self.pick(embed(data, self.weights, setting))], 1)
 
-        n_classical = classical_size(len(training.ch_names))
-        sizes = n_classical, features(training.take(np.arange(1))).shape[1] - n_classical
+        *sizes, n_all = *classical_sizes(len(training.ch_names)), features(training.take(np.arange(1))).shape[1]
+        sizes = (*sizes, n_all - sum(sizes))
         candidates = [
-            ({"weight": weight, "C": C}, partial(logistic_of_blocks, C, sizes, (1.0, weight)))
+            ({"weight": weight, "C": C}, partial(logistic_of_blocks, C, sizes, (1.0, 1.0, weight)))
             for weight, C in product(self.weights_of_added, BLOCK_STRENGTHS)
         ]
         candidates = spread(candidates, setting.budget.n_looks)
@@ -157,7 +164,7 @@ class Head:
     def __call__(self, training: TaskData, validation: TaskData, setting: Setting) -> Selected:
         budget = setting.budget
         both = training.joined(validation)
-        parts = np.arange(len(training)), np.arange(len(training), len(both))
+        halves = np.arange(len(training)), np.arange(len(training), len(both))
         n_unfrozen = min(budget.n_unfrozen, budget.n_looks - 1) if self.fine_tunes else 0
         options = {
             "weights": self.weights.file(setting),
@@ -170,7 +177,7 @@ class Head:
             "device": "auto",
         }
         estimator = self._make(both, options, budget.max_channels if n_unfrozen else None)
-        estimator.parts = parts
+        estimator.halves = halves
         estimator.known = self._known(both, setting)
         estimator.fit(both.X, both.y)
 
@@ -195,10 +202,12 @@ class Head:
         callbacks = [DrawChannels(max_channels, options["random_state"])] if max_channels else None
         if self.weights.family == "specmoe":
             make = SpecMoEHead if data.classes else SpecMoENumber
-            return make(**options, gate_scale=self.gate_scale, expert_lr=_EXPERT_LR, callbacks=callbacks)
+            own = {"head": "mlp", "parts": ("experts",), "gate_scale": self.gate_scale, "expert_lr": _EXPERT_LR}
+            return make(**options, **own, ch_names=list(data.ch_names), callbacks=callbacks)
         make = BrainRVQHead if data.classes else BrainRVQNumber
         names = sites(data.ch_names)
-        return make(**options, encoder_lr=_EXPERT_LR, ch_names=names, on_unknown="nearest" if names else "error")
+        own = {"head": "trained", "parts": ("encoder",), "encoder_lr": _EXPERT_LR}
+        return make(**options, **own, ch_names=names, on_unknown="nearest" if names else "error")
 
     def _known(self, data: TaskData, setting: Setting) -> tuple[torch.Tensor, ...]:
         """What the network pools while it is frozen."""
@@ -267,7 +276,7 @@ def entries_of(path: str | Path, name: str, title: str) -> list[Entry]:
     """
     weights = Weights.of(path)
     training = describe(path).get("training", {})
-    pick = pick_pooled if weights.family == "specmoe" else pick_normed
+    pick = pick_statistics if weights.family == "specmoe" else pick_normed
     head = "gate and head" if weights.family == "specmoe" else "head"
     estimators = (
         (f"{title}, frozen, ridge", Probe(weights, "ridge", pick), False),
@@ -330,7 +339,7 @@ def _variants(weights: Weights, logistic: Entry, head: Entry) -> list[Entry]:
     """SpecMoE with other poolings, fewer experts, and other gates."""
     probe = {
         "one-expert": ("one expert", {"n_experts": 1}),
-        "max-time": ("max over time", {"time": 1}),
+        "max-time": ("max of the embedding over time", {"readout": ("embedding.max", *READOUT[1:])}),
         "max-channel": ("max over channels", {"channel": 1}),
     }
     variants = [

@@ -2,21 +2,16 @@
 
 import copy
 import math
-from collections import OrderedDict
 
 import numpy as np
 import torch
 from scipy.signal import istft, stft
 from torch import Tensor, nn
 
+from mne_specmoe.models.specmoe.axial import Attention
 from mne_specmoe.models.specmoe.masking import BOTH, FREQUENCY, HOP, N_FFT, SFREQ, GaussianStftMask
-from mne_specmoe.models.specmoe.network import (
-    AttentionBlock,
-    SpecHiNet,
-    SpecHiNetEncoder,
-    _published_heads,
-    _split_heads,
-)
+from mne_specmoe.models.specmoe.network import SpecHiNet, SpecHiNetEncoder
+from mne_specmoe.models.specmoe.published_layout import AttentionBlock, published_heads
 from mne_specmoe.nn.attention import rotate
 from mne_specmoe.nn.layers import ConvNormAct, Dropout, MaxPool1d, PhaseConvTranspose1d
 
@@ -40,7 +35,9 @@ def plain_expert(expert: SpecHiNet | SpecHiNetEncoder) -> SpecHiNet | SpecHiNetE
     plain = copy.deepcopy(expert)
     for parent in list(plain.modules()):
         if isinstance(parent, AttentionBlock):
-            parent.attention = PLAIN_ATTENTIONS[expert.config.layout]
+            parent.attention = plain_published_attention
+        if isinstance(parent, Attention):
+            parent.attention = plain_attention
         for name, child in parent.named_children():
             replacement = _plain_layer(child)
             if replacement is not child:
@@ -50,29 +47,32 @@ def plain_expert(expert: SpecHiNet | SpecHiNetEncoder) -> SpecHiNet | SpecHiNetE
 
 def plain_published_attention(query: Tensor, key: Tensor, value: Tensor, factors: Tensor) -> Tensor:
     """Attention normalised over the queries, with its map of scores: [B, N, D] → [B, heads, N, D/heads]."""
-    query, key, value = (rotate(_published_heads(x), factors) for x in (query, key, value))
+    query, key, value = (rotate(published_heads(x), factors) for x in (query, key, value))
     scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
     diagonal = torch.eye(scores.shape[-1], dtype=torch.bool, device=scores.device)
     return scores.masked_fill(diagonal, 0.0).softmax(-2) @ value
 
 
-def plain_channelwise_attention(query: Tensor, key: Tensor, value: Tensor, factors: Tensor) -> Tensor:
-    """Standard rotary attention with its map of scores: [B, N, D] → [B, heads, N, D/heads]."""
-    query, key = (rotate(_split_heads(x), factors) for x in (query, key))
+def plain_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Standard attention with its map of scores: [G, heads, N, D/heads] → the same shape."""
     scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
-    return scores.softmax(-1) @ _split_heads(value)
+    return scores.softmax(-1) @ value
 
 
-PLAIN_ATTENTIONS = {
-    "channelwise": plain_channelwise_attention,
-    "published": plain_published_attention,
-}
+class PlainConvNormAct(ConvNormAct):
+    """Convolution, batch normalisation, pooling and activation, one after another in evaluation mode too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = (self.masked_norm if self.sees_masked else self.norm)(self.conv(x))
+        return nn.functional.gelu(x if self.pool is None else self.pool(x))
 
 
 def _plain_layer(layer: nn.Module) -> nn.Module:
     """The same layer without our shortcuts; parameters keep their names."""
     if isinstance(layer, ConvNormAct):
-        return nn.Sequential(OrderedDict(conv=_plain_layer(layer.conv), norm=layer.norm, activation=nn.GELU()))
+        plain = PlainConvNormAct(_plain_layer(layer.conv), pool=layer.pool and _plain_layer(layer.pool))
+        plain.norm, plain.masked_norm = layer.norm, layer.masked_norm
+        return plain
     if isinstance(layer, Dropout):
         return nn.Dropout(layer.p)
     if isinstance(layer, MaxPool1d):

@@ -58,7 +58,7 @@ def expert_rebuilds(expert: SpecHiNet) -> Rebuild:
 
     def rebuild(batch: Batch, masked: Tensor, kept: Tensor) -> Tensor:
         if last[0] is not masked:
-            output = expert(masked, batch.positions)
+            output = expert(masked, batch.positions, locations=batch.locations, kept=kept)
             last[:] = masked, (output.short + output.long) / 2
         return last[1]
 

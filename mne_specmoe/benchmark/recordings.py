@@ -23,7 +23,10 @@ _REFERENCE_CHANNELS = ("A2-A1", "A1-A2")  # between the references: no EEG site
 _FIRST_SAMPLES = ("segment_bounds", "session_bounds")  # a part ends where the next begins
 
 PREPROCESSING = {"l_freq": 0.5, "h_freq": 60.0, "notch": 50.0, "channels": None}
-"""How the starter experts' corpus was prepared: one data set is at 128 Hz, all were made on 50 Hz mains."""
+"""How BrainRVQ's starter corpus was prepared: one data set is at 128 Hz, all were made on 50 Hz mains.
+
+That of the starter experts has a notch at 60 Hz, too, since most of its Muse recordings were made on such mains.
+"""
 
 HELD_OUT = {
     "eegmat": tuple(f"Subject{number}" for number in range(24, 32)),

@@ -483,7 +483,7 @@ def _overlaps(book: Book, numbers: Sequence[TaskNumbers]) -> list[Part]:
         lines = [(each, overlap) for each, overlap in found if overlap.among(overlap.subjects) is not False]
         if not lines and entry.get("weights_hash") is None:
             continue
-        digest = "one per data set" if "left_out" in entry else (entry.get("weights_hash") or DASH)[:12]
+        digest = (entry.get("weights_hash") or DASH)[:12]
         stated = " (stated, not checked)" if name in book.results.stated else ""
         rows += [
             [book.label(each, name), digest, book.titles[each.name], _who(book, each, name) + stated]

@@ -18,9 +18,11 @@ from mne_specmoe.data.corpus import Corpus
 from mne_specmoe.data.sources import ArrayRecording
 from mne_specmoe.data.synthetic import make_eeg
 from mne_specmoe.models.interface import Batch
+from mne_specmoe.models.specmoe.config import LAYOUTS
 from mne_specmoe.models.specmoe.masking import GaussianStftMask
-from mne_specmoe.models.specmoe.network import LAYOUTS, SpecHiNet
+from mne_specmoe.models.specmoe.network import SpecHiNet
 from mne_specmoe.models.specmoe.objective import ReconstructionObjective
+from mne_specmoe.models.specmoe.targets import FeatureLoss
 from mne_specmoe.signal.canonical import SFREQ, segment_positions
 
 # Layout and form; each is compared with the plain published expert, which is what one would otherwise run.
@@ -54,8 +56,8 @@ def _step(expert: SpecHiNet, x: Tensor) -> None:
     expert.train().zero_grad(set_to_none=True)
     output = expert(x)
     loss = (output.short - x).square().mean() + (output.long - x).square().mean()
-    loss = loss + output.aux_up1.square().mean() + output.aux_up2.square().mean()
-    loss.backward()
+    others = (output.aux_up1, output.aux_up2, output.envelope)
+    sum((other.square().mean() for other in others if other is not None), loss).backward()
 
 
 _TASKS: dict[str, Callable[[SpecHiNet, Tensor], None]] = {"forward": _forward, "training step": _step}
@@ -122,7 +124,8 @@ class _Pretraining:
 
     def __init__(self, variant: str):
         layout, self.precision = variant.split()
-        self.objective = ReconstructionObjective(_expert(layout)).train()
+        feature_loss = FeatureLoss() if layout == "channelwise" else None  # as `pretrain` does
+        self.objective = ReconstructionObjective(_expert(layout), feature_loss=feature_loss).train()
         self.optimizer = torch.optim.AdamW(self.objective.parameters(), lr=1e-3, weight_decay=0.05)
 
     def step(self, batch: Batch) -> None:

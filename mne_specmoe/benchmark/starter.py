@@ -239,7 +239,7 @@ def _features(volts: np.ndarray, weights: Path | None, seed: int = 0) -> np.ndar
     """What a probe reads from experts."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UntrainedWarning)  # that is the point of random ones
-        return SpecMoEFeaturizer(weights, random_state=seed).fit_transform(volts)
+        return SpecMoEFeaturizer(weights, parts=("experts",), random_state=seed).fit_transform(volts)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -22,6 +22,9 @@ from mne_specmoe.signal.canonical import SFREQ
 UNITS = {"V": 1.0, "mV": 1e-3, "uV": 1e-6, "µV": 1e-6, "μV": 1e-6}  # both micro signs
 """Volts in one of each unit that arrays may come in."""
 
+SHORTEST_SECONDS = 0.2
+"""Shortest epochs that are taken: time courses of responses to events are longer."""
+
 _LARGEST_VOLTS = 1e30  # times 1e4 still fits float32
 _SCAN_VALUES = 2**20  # values looked at in one go by the checks
 PLAUSIBLE_UV = (0.2, 1000.0)  # see check_amplitude
@@ -173,7 +176,7 @@ def open_epochs(
     ------
     ValueError
         For data that are empty, ragged, complex, not numbers, not finite (the first such epoch,
-        channel and sample are named), of another number of dimensions, or shorter than one second
+        channel and sample are named), of another number of dimensions, or shorter than 0.2 s
         where the rate is known; for Epochs without EEG channels or that contradict one another or
         the parameters; for parameters out of range.
     TypeError
@@ -182,7 +185,7 @@ def open_epochs(
     Warns
     -----
     SpecMoEWarning
-        An array without a rate is shorter than one second at 200 Hz.
+        An array without a rate is shorter than 0.2 s at 200 Hz.
     """
     _check_parameters(sfreq, unit, ch_names)
     epochs = _as_epochs(X)
@@ -616,18 +619,19 @@ def _none_if_all(picks: np.ndarray | None, block: Block) -> np.ndarray | None:
 
 
 def _check_length(reader: EpochsReader) -> None:
-    """Raise for epochs under one second; warn only where the rate is not known."""
+    """Raise for epochs under a fifth of a second; warn only where the rate is not known."""
     sfreq = SFREQ if reader.sfreq is None else reader.sfreq
-    if round(reader.n_times * SFREQ / sfreq) >= SFREQ:
+    if round(reader.n_times * SFREQ / sfreq) >= SHORTEST_SECONDS * SFREQ:
         return
     if reader.sfreq is not None:
         raise ValueError(
             f"The epochs last {reader.n_times / sfreq:.3g} s ({reader.n_times} samples at "
-            f"{sfreq:g} Hz), but at least 1 s is needed; cut longer epochs."
+            f"{sfreq:g} Hz), but at least {SHORTEST_SECONDS:g} s is needed; cut longer epochs."
         )
     warnings.warn(
-        f"The epochs have {reader.n_times} samples, less than the 200 of one second at 200 Hz: "
-        "they are padded with zeros. If X has another sampling rate, state it with sfreq.",
+        f"The epochs have {reader.n_times} samples, less than the {SHORTEST_SECONDS * SFREQ:.0f} of "
+        f"{SHORTEST_SECONDS:g} s at 200 Hz: they are padded with zeros. If X has another sampling rate, state it "
+        "with sfreq.",
         SpecMoEWarning,
         stacklevel=3,
     )

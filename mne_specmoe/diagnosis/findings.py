@@ -8,6 +8,9 @@ import numpy as np
 GOOD, POOR, UNKNOWN = "good", "poor", "not measurable"
 """What a verdict may be."""
 
+DECISIVE = "band powers"
+"""The verdict without which nothing is healthy: all others can be good of features that carry no EEG."""
+
 
 @dataclass(frozen=True)
 class SpectrumFindings:
@@ -164,19 +167,18 @@ class Diagnosis:
 
     @property
     def healthy(self) -> bool | None:
-        """True if no verdict is poor; None if none could be reached."""
-        if all(verdict.status == UNKNOWN for verdict in self.verdicts):
-            return None
-        return not any(verdict.status == POOR for verdict in self.verdicts)
+        """False if a verdict is poor; True if none is; None if none is, but nobody could ask for band powers."""
+        status = {verdict.name: verdict.status for verdict in self.verdicts}
+        if POOR in status.values():
+            return False
+        return None if status[DECISIVE] == UNKNOWN else True
 
     @property
     def summary(self) -> str:
         """The verdict in one line."""
         poor = [verdict.name for verdict in self.verdicts if verdict.status == POOR]
         unknown = [verdict.name for verdict in self.verdicts if verdict.status == UNKNOWN]
-        if self.healthy is None:
-            return "nothing could be measured"
-        line = f"not healthy: {', '.join(poor)}" if poor else "healthy"
+        line = {True: "healthy", False: f"not healthy: {', '.join(poor)}", None: "undecided"}[self.healthy]
         return f"{line} (not measurable: {', '.join(unknown)})" if unknown else line
 
     def to_dict(self) -> dict[str, object]:

@@ -32,7 +32,7 @@ def diagnose(
     mask: GaussianStftMask | None = None,
     tokenizer: str | os.PathLike | BrainRVQTokenizer | None = None,
     max_epochs: int = 240,
-    n_random: int = 2,
+    n_random: int = 3,
     random_state: int | np.random.RandomState | np.random.Generator | None = 0,
     verbose: int = 0,
 ) -> Diagnosis:
@@ -56,8 +56,7 @@ def diagnose(
     ----------
     weights : path-like | network | list of them | None
         As for the estimators: ``"starter"``, ``"brainrvq-starter"``, a file of ours or a published one, or a list of
-        files of experts, which are examined together; also `SpecHiNet` and `BrainRVQ` networks. None: random weights
-        of the starter's architecture.
+        files of experts, which are examined together; also `SpecHiNet` and `BrainRVQ` networks. None: random experts.
     epochs : mne.Epochs | list of mne.Epochs | array-like
         Epochs of one length, as for the estimators.
     groups : array-like of shape (n_epochs,) | str | None

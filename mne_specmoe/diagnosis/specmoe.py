@@ -4,21 +4,17 @@ Shapes in the comments: B batch, C channels, T samples, F features, L steps.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mne_specmoe.diagnosis.bands import RANGE
-from mne_specmoe.diagnosis.examinee import READ_STAGE, Losses, noting, passes
-from mne_specmoe.models.specmoe.masking import GaussianStftMask
-from mne_specmoe.models.specmoe.mixture import settle_normalisation
-from mne_specmoe.models.specmoe.network import SpecHiNet, SpecHiNetEncoder, root_mean_square
+from mne_specmoe.diagnosis.examinee import Losses, passes
+from mne_specmoe.models.specmoe.masking import GaussianStftMask, Masked
+from mne_specmoe.models.specmoe.network import STAGES, SpecHiNet, SpecHiNetEncoder, untrained_like
+from mne_specmoe.nn.layers import seeing_masked
 from mne_specmoe.signal.canonical import SFREQ, segment_positions
-
-STAGES = ("down1", "down2", "attention1", "down3", "bottom1", "attention2", READ_STAGE)
-"""Stages of an expert in order of depth."""
 
 
 class SpecMoEExaminee:
@@ -53,29 +49,34 @@ class SpecMoEExaminee:
 
     def activations(self, x: Tensor) -> dict[str, Tensor]:
         """Map signals [B, C, T] to what every stage makes of them, [B, C, F, L], F over all experts."""
-        parts = [encoder_activations(encoder, x) for encoder in self.encoders]
+        parts = [encoder.activations(x, locations=self.locations) for encoder in self.encoders]
         return {name: torch.cat([part[name] for part in parts], 2) for name in STAGES}
 
     def masked_activations(self, x: Tensor, seeds: Tensor) -> dict[str, Tensor]:
-        """The same of masked signals; masks come from the seeds [B] alone."""
-        return self.activations(self._masked(x, seeds))
+        """The same of masked signals, as pretraining shows them; masks come from the seeds [B] alone."""
+        masked = self._masked(x, seeds).signal
+        parts = []
+        for encoder in self.encoders:
+            with seeing_masked(encoder):
+                parts.append(encoder.activations(masked, locations=self.locations))
+        return {name: torch.cat([part[name] for part in parts], 2) for name in STAGES}
 
     def exchange(self, x: Tensor, strangers: Tensor, seeds: Tensor, other_seeds: Tensor) -> Losses:
         """Errors of what decoders rebuild of masked signals, with features of those and of others.
 
-        The signal that a decoder sees stays the segment's own under its own mask.
+        What a decoder sees, and what it is told of the mask, stays the segment's own.
         """
         parts = []
         for index in passes(x):
             seen = self._masked(x[index], seeds[index])
             features_of = {
-                "own": seen,
-                "other_person": self._masked(strangers[index], seeds[index]),
-                "other_mask": self._masked(x[index], other_seeds[index]),
+                "own": seen.signal,
+                "other_person": self._masked(strangers[index], seeds[index]).signal,
+                "other_mask": self._masked(x[index], other_seeds[index]).signal,
             }
             rebuilt = {name: self._rebuilt(seen, of) for name, of in features_of.items()}
             missed = {name: power_between(signal - x[index], RANGE) for name, signal in rebuilt.items()}
-            clean, baseline = power_between(x[index], RANGE), power_between(seen - x[index], RANGE)
+            clean, baseline = power_between(x[index], RANGE), power_between(seen.signal - x[index], RANGE)
             parts.append(Losses(clean, baseline, **missed))
         return Losses(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
@@ -83,46 +84,37 @@ class SpecMoEExaminee:
         """Experts of the same architecture with random weights, their normalisations settled."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            experts = [_untrained(each) for each in self.experts]
+            experts = [untrained_like(each) for each in self.experts]
         return SpecMoEExaminee(experts, self.mask, self.locations)
 
-    def _masked(self, x: Tensor, seeds: Tensor) -> Tensor:
+    def _masked(self, x: Tensor, seeds: Tensor) -> Masked:
         """What the mask leaves of signals."""
-        return self.mask(x, seeds, locations=self.locations).signal
+        return self.mask(x, seeds, locations=self.locations)
 
-    def _rebuilt(self, seen: Tensor, features_of: Tensor) -> Tensor:
+    def _rebuilt(self, seen: Masked, features_of: Tensor) -> Tensor:
         """What experts make of the signals seen, given the features of others: the mean of all branches."""
-        return torch.stack([decoded(expert, seen, features_of) for expert in self.experts]).mean(0)
+        options = {"locations": self.locations, "kept": seen.map}
+        return torch.stack([decoded(expert, seen.signal, features_of, **options) for expert in self.experts]).mean(0)
 
 
-def encoder_activations(encoder: SpecHiNetEncoder, x: Tensor) -> dict[str, Tensor]:
-    """What every stage of an encoder makes of signals [B, C, T]: name → [B, C, F, L]."""
-    n_batch, n_channels, _ = x.shape
-    if encoder.config.amplitude == "relative":
-        x = x / root_mean_square(x)
-    padded, positions = encoder.pad(x)
-    with noting({name: getattr(encoder, name) for name in ("attention1", "bottom1", "attention2")}) as noted:
-        stages = encoder.stages(padded, positions)
-    grids = {"down1": stages.first, "down2": stages.second, "down3": stages.third, READ_STAGE: stages.embedding}
-    n_rows = stages.first.shape[2]
-    grids["bottom1"] = noted["bottom1"].unflatten(-1, (n_rows, -1))
-    found = {name: grid.unflatten(0, (n_batch, -1)).transpose(2, 3).flatten(1, 2) for name, grid in grids.items()}
-    for name in ("attention1", "attention2"):  # tokens [B, C·L, F]
-        found[name] = noted[name].unflatten(1, (n_channels, -1)).transpose(2, 3)
-    return {name: found[name] for name in STAGES}
-
-
-def decoded(expert: SpecHiNet, seen: Tensor, features_of: Tensor) -> Tensor:
+def decoded(
+    expert: SpecHiNet,
+    seen: Tensor,
+    features_of: Tensor,
+    *,
+    locations: Tensor | None = None,
+    kept: Tensor | None = None,
+) -> Tensor:
     """What an expert rebuilds of the signals seen [B, C, T] with the features of others; the mean of both branches."""
     n_times = seen.shape[-1]
-    relative = expert.config.amplitude == "relative"
-    amplitude = root_mean_square(seen) if relative else 1.0
-    others = features_of / root_mean_square(features_of) if relative else features_of
-    positions = segment_positions(0, n_times, device=seen.device)
-    others, positions = expert.encoder.pad(others, positions)
+    amplitude, positions = expert.encoder.amplitude(seen), segment_positions(0, n_times, device=seen.device)
+    with seeing_masked(expert.encoder):
+        made = expert.encoder.stages(features_of, positions, locations=locations)
     padded, _ = expert.encoder.pad(seen / amplitude)
-    output = expert.decoder(expert.encoder.stages(others, positions), padded)
-    return (output.short + output.long)[..., :n_times] / 2 * amplitude
+    output = expert.decoder(made, padded, locations=locations, kept=kept)
+    if expert.config.amplitude == "relative":
+        output = output.scaled(amplitude)
+    return (output.short + output.long)[..., :n_times] / 2
 
 
 def power_between(x: Tensor, edges: tuple[float, float]) -> np.ndarray:
@@ -135,14 +127,3 @@ def power_between(x: Tensor, edges: tuple[float, float]) -> np.ndarray:
     inside = (frequencies >= edges[0]) & (frequencies < edges[1])
     power = torch.fft.rfft(x * window).abs().square()[..., inside.to(x.device)]
     return power.sum((1, 2)).double().cpu().numpy()
-
-
-def _untrained(expert: SpecHiNet | SpecHiNetEncoder) -> SpecHiNet | SpecHiNetEncoder:
-    """A new expert or encoder like another."""
-    if isinstance(expert, SpecHiNet):
-        fresh = SpecHiNet(**asdict(expert.config))
-        settle_normalisation(fresh.encoder)
-    else:
-        fresh = SpecHiNetEncoder(expert.config)
-        settle_normalisation(fresh)
-    return fresh.eval().to(next(expert.parameters()).device)

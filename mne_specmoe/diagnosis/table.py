@@ -44,8 +44,7 @@ def as_text(diagnosis: Diagnosis) -> str:
     if diagnosis.random:
         lines += ["", *_table("random weights", diagnosis.random)]
     lines += ["", _row("spectrum", {"dims": plain.participation_ratio} | plain.r2)]
-    verdict = diagnosis.summary if diagnosis.healthy is None else f"{diagnosis.weights} is {diagnosis.summary}"
-    return "\n".join([*lines, "", f"{verdict}.", ""])
+    return "\n".join([*lines, "", f"{diagnosis.weights}: {diagnosis.summary}.", ""])
 
 
 def _table(title: str, networks: list[NetworkFindings]) -> list[str]:

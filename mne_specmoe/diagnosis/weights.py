@@ -23,6 +23,7 @@ from mne_specmoe.models.specmoe.masking import GaussianStftMask
 from mne_specmoe.models.specmoe.network import SpecHiNet, SpecHiNetEncoder
 
 Weights = str | os.PathLike | nn.Module | Sequence[str | os.PathLike | nn.Module] | None
+_N_RANDOM = 3  # experts where none are given, as the estimators have
 _EXPERTS = ("specmoe-expert", "specmoe-experts", "expert")
 _BUNDLED_TOKENIZERS = {"brainrvq-starter": "brainrvq-starter-tokenizer"}
 
@@ -82,8 +83,7 @@ def open_weights(
 def _networks(weights: Weights) -> list[nn.Module]:
     """Networks of files, in evaluation mode; copies of those that were given."""
     if weights is None:
-        experts = load_experts("starter")
-        return list(SpecMoEExaminee(experts, GaussianStftMask()).untrained(0).experts)
+        return SpecMoEExaminee([SpecHiNet()] * _N_RANDOM, GaussianStftMask()).untrained(0).experts
     if isinstance(weights, list | tuple):
         if not weights:
             raise ValueError("weights is an empty list; give at least one file.")

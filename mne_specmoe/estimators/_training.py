@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-from mne_specmoe._validation import SpecMoEWarning
+from mne_specmoe._validation import warn_caller
 from mne_specmoe.models.interface import Downstream
 
 
@@ -217,11 +217,9 @@ def inner_split(
         train, valid = _plain_split(everything, fraction, labels, seed)
     if train is None or (labels is not None and len(np.unique(labels[train])) < len(np.unique(labels))):
         what = "groups" if groups is not None else "epochs"
-        warnings.warn(
+        warn_caller(
             f"There are too few {what} to set validation_fraction={fraction} of them aside with every class left to "
-            "train on: training uses all epochs and cannot stop early. Pass validation_fraction=None to ask for that.",
-            SpecMoEWarning,
-            stacklevel=5,
+            "train on: training uses all epochs and cannot stop early. Pass validation_fraction=None to ask for that."
         )
         return everything, None
     return np.sort(train), np.sort(valid)
@@ -274,6 +272,7 @@ def train(
     split: tuple[np.ndarray, np.ndarray | None],
     criterion: Callable[[], nn.Module],
     rates: Mapping[str, float],
+    history: Sequence[dict] = (),
 ) -> tuple[NeuralNet, list[dict]]:
     """Train readout, then readout and experts, of a network; the best weights stay in it.
 
@@ -298,6 +297,8 @@ def train(
     rates : mapping
         Patterns of parameter names → learning rates, once the experts train: the readout's first, which is the one in
         the history. Of several that match, the first holds.
+    history : sequence of dict
+        Entries of what has trained the readout already; it is not trained alone then.
 
     Returns
     -------
@@ -311,8 +312,9 @@ def train(
     ValueError
         If training diverged, so that no usable weights came out.
     """
-    net, history, state, best = None, [], None, np.inf
-    if schedule.n_frozen > 0:
+    net, history = None, list(history)
+    best = _best_loss(history)
+    if schedule.n_frozen > 0 and not history:
         network.freeze_experts()
         data = Batches(dict(zip(network.pooled_names, pooled, strict=True)), target)
         net = _phase(network.readout, data, schedule, run, split, criterion, schedule.n_frozen, [])

@@ -1,36 +1,32 @@
 """BrainRVQ as scikit-learn estimators."""
 
-import os
-import warnings
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from mne_specmoe._validation import SpecMoEWarning, UntrainedWarning, check_number, check_option
+from mne_specmoe._validation import check_number, check_option, warn_caller
 from mne_specmoe.data.locations import channel_locations, standard_positions
 from mne_specmoe.estimators._base import Classifier, Featurizer, Regressor
 from mne_specmoe.estimators._training import Schedule
-from mne_specmoe.loaders.brainrvq import load_encoder
+from mne_specmoe.estimators.weights import Weights, brainrvq_encoder, check_weight
 from mne_specmoe.models.brainrvq.channels import ALIASES, ON_UNKNOWN, channel_rows, unnamed_rows
 from mne_specmoe.models.brainrvq.downstream import (
     NORM_STARTS,
+    PARTS,
     POOLINGS,
     BrainRVQDownstream,
     check_dropouts,
     n_whole_seconds,
-    pooled_tokens,
-    random_encoder,
     with_own_row,
 )
-from mne_specmoe.models.brainrvq.network import WIDTH, BrainRVQEncoder, TransformerConfig
+from mne_specmoe.models.brainrvq.network import BrainRVQEncoder
+from mne_specmoe.nn.parts import check_parts
 
-Weights = str | os.PathLike | None
+DEFAULT_PARTS = ("encoder", "amplitude", "spectrum", "covariance", "evoked")
+"""Parts that are used unless told otherwise; powers of single channels did not help in selection."""
 
-_FEATURIZER_POOLINGS = ("mean", "cls", None)
-_DROP_PATH = 0.1  # of fine-tuning, as published; a loaded encoder brings its own
+_LINEAR_POOLINGS = ("mean", "cls", None)
 
 
 class _BrainRVQ:
@@ -40,13 +36,8 @@ class _BrainRVQ:
 
     def _check_encoder_parameters(self) -> None:
         """Parameters that choose encoder and rows."""
-        if isinstance(self.weights, list | tuple):
-            raise TypeError(
-                f"weights must be one file, since BrainRVQ has one encoder, got {len(self.weights)} in a list; give "
-                "one of them."
-            )
-        if not (self.weights is None or isinstance(self.weights, str | os.PathLike)):
-            raise TypeError(f"weights must be a name ('brainrvq-starter'), a path, or None, got {self.weights!r}.")
+        check_weight(self.weights)
+        check_parts(self.parts, PARTS)
         check_number("depth", self.depth, minimum=1, integer=True)
         check_option("parity", self.parity, (True, False, None))
         check_option("aliases", self.aliases, ALIASES)
@@ -63,14 +54,24 @@ class _BrainRVQ:
 
     def _get_encoder(self) -> BrainRVQEncoder:
         """Load the encoder, or make a random one and say so, and look up the channels in its table."""
-        if self.weights is None:
-            _warn_untrained()
-            scope = "recording" if self.parity else "token"
-            encoder = random_encoder(TransformerConfig(self.depth, drop_path=_DROP_PATH, norm_scope=scope))
-        else:
-            encoder = load_encoder(self.weights, parity=self.parity)
+        encoder = brainrvq_encoder(self.weights, self.depth, self.parity)
         self.rows_ = self._find_rows(encoder.trunk.trained_rows).numpy()
         return with_own_row(encoder)
+
+    def _network(self, n_outputs: int, n_times: int, **options) -> BrainRVQDownstream:
+        """A network with the parts that were chosen."""
+        encoder = self._get_encoder()
+        return BrainRVQDownstream(
+            n_outputs,
+            self.n_channels_,
+            n_whole_seconds(n_times),
+            pooling=self.pooling or "channels",
+            parts=self.parts_,
+            n_times=n_times,
+            ch_names=torch.as_tensor(self.rows_),
+            encoder=encoder,
+            **options,
+        )
 
     def _find_rows(self, trained: Tensor) -> Tensor:
         """Rows of the channels, (1 + n_channels,)."""
@@ -89,34 +90,22 @@ class _BrainRVQ:
 
 def _warn_unnamed() -> None:
     """Say that places are unknown."""
-    warnings.warn(
+    warn_caller(
         "X has no channel names, so the encoder cannot know where its channels are: to it, they are all at one place. "
-        "Name them with ch_names, or pass mne.Epochs.",
-        SpecMoEWarning,
-        stacklevel=4,
-    )
-
-
-def _warn_untrained() -> None:
-    """Say that nothing was pretrained."""
-    warnings.warn(
-        "weights=None: the encoder is random. It has learnt nothing from other recordings, and results say nothing "
-        'about pretraining. Leave weights at "brainrvq-starter" or give a file, or take this as a baseline of random '
-        "features.",
-        UntrainedWarning,
-        stacklevel=5,
+        "Name them with ch_names, or pass mne.Epochs."
     )
 
 
 class BrainRVQFeaturizer(_BrainRVQ, Featurizer):
-    """Features of EEG epochs from a frozen BrainRVQ encoder.
+    """Features of EEG epochs: tokens of a frozen BrainRVQ encoder, and what the signal itself says.
 
     Parameters
     ----------
-    weights : "brainrvq-starter" | path-like | None
+    weights : "brainrvq-starter" | path-like | untrained(...) | None
         ``"brainrvq-starter"``: the small encoder that comes with the package. Or a file, of a pretraining network or a
-        fine-tuned one, of which only the encoder is taken; ours (``.safetensors``) or published (``.pth``). None: a
-        random encoder, with an `UntrainedWarning`.
+        fine-tuned one, of which only the encoder is taken; ours (``.safetensors``) or published (``.pth``).
+        ``untrained(...)`` of these: a random encoder of their architecture; None: a random one of `depth` blocks, both
+        with an `UntrainedWarning`.
     depth : int
         Blocks of a random encoder. Without effect unless ``weights=None``: a trained one brings its own.
     parity : bool | None
@@ -129,10 +118,21 @@ class BrainRVQFeaturizer(_BrainRVQ, Featurizer):
     ch_names : list of str | None
         Names of the channels of arrays; for Epochs, the channels to use. Arrays without names are taken with a warning:
         the encoder does not know where their channels are.
+    parts : sequence of str
+        What features are made of. ``"encoder"``: pooled tokens of the encoder; ``"amplitude"``: log root mean square
+        per channel; ``"power"``: log power per channel in 21 bands, relative to all; ``"spectrum"``: log power spectrum
+        from 1 to 45 Hz, averaged over channels; ``"covariance"``: covariances between channels in eight bands, in the
+        tangent space at the mean of the training epochs, which is what tells left from right; ``"evoked"``: slow time
+        courses of the channels, in epochs of up to 2 s. Parts that the epochs are too short or too long for step aside:
+        `left_out_` says why.
     pooling : {"mean", "cls", None}
         What becomes of the tokens: the mean over all seconds of all channels, or the class token (200 features each);
         or None, which keeps channels apart, each the mean over its seconds (200 features per channel). The encoder's
         last norm follows.
+    center_by : str | True | None
+        Column of the epochs' metadata that says whom an epoch is of, such as ``"subject"``: every person is centred by
+        their own mean, without labels, covariances by their Riemannian mean; or True for the groups that methods are
+        given. This is transductive: it uses the unlabelled epochs to be predicted, so give all of a person at once.
     aliases : {"10-20", "none"}
         Whether T3 and T7 are one electrode, and so T4 and T8, T5 and P7, T6 and P8, or, as published, different ones.
     on_unknown : {"error", "nearest"}
@@ -151,8 +151,16 @@ class BrainRVQFeaturizer(_BrainRVQ, Featurizer):
 
     Attributes
     ----------
+    parts_ : tuple of str
+        The parts that there are.
+    left_out_ : dict of str to str
+        Parts that were asked for and could not be had, and why.
     encoder_ : BrainRVQEncoder
         The encoder.
+    network_ : BrainRVQDownstream
+        What computes the parts; its readout is not trained.
+    is_centered_ : bool
+        Whether people are centred.
     rows_ : ndarray of int, shape (1 + n_channels,)
         Rows of the encoder's table of places: that of the class token, then the channels'; -1 where it is unknown.
     locations_ : ndarray, shape (n_channels, 3) | None
@@ -165,9 +173,10 @@ class BrainRVQFeaturizer(_BrainRVQ, Featurizer):
     Epochs or arrays are (n_epochs, n_channels, n_times), or (n_epochs, n_times) of one channel; features are float32,
     (n_epochs, n_features).
 
-    Epochs are rounded to whole seconds, at least one: less than half a second at the end is cut off (epochs of MNE hold
-    their last time point, and 801 samples are 4 s), a longer rest is filled up with zeros. Longer ones than 30 s are
-    cut into the fewest windows of nearly equal length, and what is pooled of these is averaged, weighted by length.
+    The encoder reads whole seconds, at least one: less than half a second at the end of epochs is cut off (epochs of
+    MNE hold their last time point, and 801 samples are 4 s), a longer rest is filled up with zeros. Longer ones than
+    30 s are cut into the fewest windows of nearly equal length, and what is pooled of these is averaged, weighted by
+    length. Other parts read all samples as they are.
 
     Unless `parity` is True, each second of each channel is normalised by itself, which leaves little of its amplitude.
 
@@ -179,8 +188,8 @@ class BrainRVQFeaturizer(_BrainRVQ, Featurizer):
     >>> from mne_specmoe.data.synthetic import make_epochs
     >>> epochs, y, groups = make_epochs(n_epochs=8)
     >>> with warnings.catch_warnings(action="ignore"):  # that the encoder is random
-    ...     features = BrainRVQFeaturizer(weights=None, depth=1, random_state=0).fit_transform(epochs)
-    >>> features.shape
+    ...     featurizer = BrainRVQFeaturizer(weights=None, depth=1, parts=("encoder",), random_state=0).fit(epochs)
+    >>> featurizer.transform(epochs).shape
     (8, 200)
     """
 
@@ -193,7 +202,9 @@ class BrainRVQFeaturizer(_BrainRVQ, Featurizer):
         sfreq: float | None = None,
         unit: str = "V",
         ch_names: Sequence[str] | None = None,
+        parts: Sequence[str] = DEFAULT_PARTS,
         pooling: str | None = "mean",
+        center_by: str | bool | None = None,
         aliases: str = "10-20",
         on_unknown: str = "error",
         batch_size: int = 64,
@@ -208,7 +219,9 @@ class BrainRVQFeaturizer(_BrainRVQ, Featurizer):
         self.sfreq = sfreq
         self.unit = unit
         self.ch_names = ch_names
+        self.parts = parts
         self.pooling = pooling
+        self.center_by = center_by
         self.aliases = aliases
         self.on_unknown = on_unknown
         self.batch_size = batch_size
@@ -217,36 +230,17 @@ class BrainRVQFeaturizer(_BrainRVQ, Featurizer):
         self.verbose = verbose
         self.random_state = random_state
 
-    def get_feature_names_out(self, input_features=None) -> np.ndarray:
-        """Names of the features, such as ``token_007``, or ``Cz_token_007`` with channels kept apart.
-
-        Parameters
-        ----------
-        input_features : ignored
-            Present for scikit-learn's sake.
-
-        Returns
-        -------
-        names : ndarray of str, shape (n_features,)
-        """
-        check_is_fitted(self)
-        names = [f"token_{i:03d}" for i in range(WIDTH)]
-        if self.pooling is None:
-            channels = self.ch_names_ or [f"channel{c + 1}" for c in range(self.n_channels_)]
-            names = [f"{channel}_{name}" for channel in channels for name in names]
-        return np.asarray(names, dtype=object)
-
     def _check_parameters(self) -> None:
         self._check_encoder_parameters()
-        check_option("pooling", self.pooling, _FEATURIZER_POOLINGS)
+        check_option("pooling", self.pooling, _LINEAR_POOLINGS)
 
-    def _make_experts(self) -> nn.Module:
-        return self._get_encoder()
+    def _make_network(self, n_outputs: int, n_times: int) -> BrainRVQDownstream:
+        return self._network(n_outputs, n_times, head="linear")
 
-    def _embed(self, x: Tensor) -> Tensor:
-        rows = torch.as_tensor(self.rows_, device=x.device)
-        tokens = pooled_tokens(self.encoder_, x, rows, self.pooling or "channels")
-        return self.encoder_.norm(tokens).flatten(1)
+    @property
+    def encoder_(self) -> BrainRVQEncoder:
+        """The encoder; its last norm is that of ``network_.readout``."""
+        return self.network_.encoder
 
 
 class _BrainRVQPredictor(_BrainRVQ):
@@ -256,7 +250,9 @@ class _BrainRVQPredictor(_BrainRVQ):
 
     def _check_parameters(self) -> None:
         self._check_encoder_parameters()
-        check_option("pooling", self.pooling, POOLINGS)
+        check_option("head", self.head, (self._solved_head, "trained"))
+        check_option("pooling", self.pooling, POOLINGS if self.head == "trained" else _LINEAR_POOLINGS)
+        self._check_no_centred_training()
         check_option("norm_start", self.norm_start, NORM_STARTS)
         check_dropouts(self.dropouts)
         check_number("layer_decay", self.layer_decay, minimum=0.0, maximum=1.0, strict=True)
@@ -264,18 +260,24 @@ class _BrainRVQPredictor(_BrainRVQ):
             check_number("hidden", self.hidden, minimum=1, integer=True)
 
     def _make_network(self, n_outputs: int, n_times: int) -> BrainRVQDownstream:
-        encoder = self._get_encoder()
-        return BrainRVQDownstream(
+        return self._network(
             n_outputs,
-            self.n_channels_,
-            n_whole_seconds(n_times),
-            pooling=self.pooling,
+            n_times,
+            head="trained" if self.head == "trained" else "linear",
             hidden=self.hidden,
             dropouts=self.dropouts,
-            ch_names=torch.as_tensor(self.rows_),
-            encoder=encoder,
             norm_start=self.norm_start,
         )
+
+    def _needs_channels(self) -> str | None:
+        if self.network_.config.pooling == "flatten":
+            return "the head of all tokens"
+        return super()._needs_channels()
+
+    def _needs_length(self, n_times: int) -> str | None:
+        if self.network_.config.pooling == "flatten":
+            return "the head of all tokens"
+        return super()._needs_length(n_times)
 
     def _learning_rates(self, network: BrainRVQDownstream, schedule: Schedule) -> dict[str, float]:
         scales = network.layer_scales(self.layer_decay)
@@ -294,10 +296,11 @@ class _SmoothedCrossEntropy(nn.CrossEntropyLoss):
 _PREDICTOR_PARAMETERS = """
     Parameters
     ----------
-    weights : "brainrvq-starter" | path-like | None
+    weights : "brainrvq-starter" | path-like | untrained(...) | None
         ``"brainrvq-starter"``: the small encoder that comes with the package. Or a file, of a pretraining network or a
-        fine-tuned one, of which only the encoder is taken; ours (``.safetensors``) or published (``.pth``). None: a
-        random encoder, with an `UntrainedWarning`.
+        fine-tuned one, of which only the encoder is taken; ours (``.safetensors``) or published (``.pth``).
+        ``untrained(...)`` of these: a random encoder of their architecture; None: a random one of `depth` blocks, both
+        with an `UntrainedWarning`.
     depth : int
         Blocks of a random encoder. Without effect unless ``weights=None``: a trained one brings its own.
     parity : bool | None
@@ -310,9 +313,25 @@ _PREDICTOR_PARAMETERS = """
     ch_names : list of str | None
         Names of the channels of arrays; for Epochs, the channels to use. Arrays without names are taken with a warning:
         the encoder does not know where their channels are.
-    pooling : {"mean", "cls", "flatten"}
-        What the head reads: the mean over all seconds of all channels; the class token; or all tokens, which binds it
-        to 30 s at most.
+    parts : sequence of str
+        What the head reads. ``"encoder"``: pooled tokens of the encoder; ``"amplitude"``: log root mean square per
+        channel; ``"power"``: log power per channel in 21 bands, relative to all; ``"spectrum"``: log power spectrum
+        from 1 to 45 Hz, averaged over channels; ``"covariance"``: covariances between channels in eight bands, in the
+        tangent space at the mean of the training epochs, which is what tells left from right; ``"evoked"``: slow time
+        courses of the channels, in epochs of up to 2 s. Parts that the epochs are too short or too long for step aside:
+        `left_out_` says why.
+    pooling : {"mean", "cls", None, "flatten"}
+        What becomes of the tokens: the mean over all seconds of all channels; the class token; only with a solved
+        head, None, which keeps channels apart; or, only with a trained one, all tokens, which binds it to 30 s at most.
+    center_by : str | True | None
+        Column of the epochs' metadata that says whom an epoch is of, such as ``"subject"``: every person is centred by
+        their own mean, without labels, covariances by their Riemannian mean; or True for the groups that methods are
+        given. This is transductive: it uses the unlabelled epochs to be predicted, so give all of a person at once.
+    head : {"{solved}", "trained"}
+        ``"{solved}"``: {solution} of the standardised features of each part by itself, whose penalty is chosen by five
+        inner folds (of whole groups, if there are groups; else of neighbouring epochs); what the parts say of epochs
+        that they have not seen then decides how much each counts. All of it together is one linear layer.
+        ``"trained"``: a norm and a head on the tokens, as published, and on the other parts; trained by Adam.
     aliases : {"10-20", "none"}
         Whether T3 and T7 are one electrode, and so T4 and T8, T5 and P7, T6 and P8, or, as published, different ones.
     on_unknown : {"error", "nearest"}
@@ -325,9 +344,10 @@ _PREDICTOR_PARAMETERS = """
     norm_start : {"pretrained", "fresh"}
         Whether the norm before the head begins as the encoder's last one, or afresh, as published.
     unfreeze_epoch : int | None
-        Training epoch from which the encoder trains too. None: it stays frozen, and runs only once.
+        Training epoch from which the encoder trains too; a solved head is there from the start, and is trained with it.
+        None: it stays frozen, and runs only once.
     max_epochs : int
-        Most passes over the training part.
+        Most passes over the training part; a solved head stands for the first `unfreeze_epoch` of them.
     lr, encoder_lr : float
         Learning rates of norm and head, and of the encoder (None: the same).
     layer_decay : float
@@ -337,11 +357,11 @@ _PREDICTOR_PARAMETERS = """
         Of Adam.{extra}
     validation_fraction : float | None
         Share of the training data that is set aside to choose the best weights. None: train on everything, for
-        `max_epochs`.
+        `max_epochs`. Nothing is set aside for a solved head with a frozen encoder.
     patience : int | None
         Training stops after so many epochs without a better validation loss. None: it does not stop early.
     group_column : str | None
-        Column of the epochs' metadata whose values, such as subjects, the validation split keeps together.
+        Column of the epochs' metadata whose values, such as subjects, validation split and inner folds keep together.
     batch_size : int
         Epochs of EEG per training step.
     device : str
@@ -357,12 +377,22 @@ _PREDICTOR_PARAMETERS = """
 
     Attributes
     ----------{attributes}
+    parts_ : tuple of str
+        The parts that there are.
+    left_out_ : dict of str to str
+        Parts that were asked for and could not be had, and why.
+    shares_, strengths_ : dict of str to float
+        Of a solved head: how much of its outputs is of each part (in the inner folds; they add up to 1), and how much
+        the epochs counted against its penalty.
     history_ : list of dict
-        Per training epoch: epoch, train_loss, valid_loss, lr, experts_frozen (here: the encoder).
+        Per training epoch: epoch, train_loss, valid_loss, lr, experts_frozen (here: the encoder). A solved head is one
+        entry, whose valid_loss is that of the inner folds if nothing was set aside, and whose lr is None.
     network_ : BrainRVQDownstream
-        The trained network, with the best weights.
-    net_ : skorch.NeuralNet
-        The net of the last training phase.
+        The trained network, with the best weights: complete, so it can be stored (`mne_specmoe.save_downstream`).
+    net_ : skorch.NeuralNet | None
+        The net of the last training phase; None if nothing was trained.
+    is_centered_ : bool
+        Whether people are centred.
     validation_indices_ : ndarray | None
         Which epochs of `fit` were set aside.
     rows_ : ndarray of int, shape (1 + n_channels,)
@@ -376,9 +406,10 @@ _PREDICTOR_PARAMETERS = """
     -----
     Epochs or arrays are (n_epochs, n_channels, n_times), or (n_epochs, n_times) of one channel.
 
-    Epochs are rounded to whole seconds, at least one: less than half a second at the end is cut off (epochs of MNE hold
-    their last time point, and 801 samples are 4 s), a longer rest is filled up with zeros. Longer ones than 30 s are
-    cut into the fewest windows of nearly equal length, and what is pooled of these is averaged, weighted by length.
+    The encoder reads whole seconds, at least one: less than half a second at the end of epochs is cut off (epochs of
+    MNE hold their last time point, and 801 samples are 4 s), a longer rest is filled up with zeros. Longer ones than
+    30 s are cut into the fewest windows of nearly equal length, and what is pooled of these is averaged, weighted by
+    length. Other parts read all samples as they are.
 
     Unless `parity` is True, each second of each channel is normalised by itself, which leaves little of its amplitude.
 
@@ -387,17 +418,22 @@ _PREDICTOR_PARAMETERS = """
 
 
 class BrainRVQClassifier(_BrainRVQPredictor, Classifier):
+    _solved_head = "logistic"
     __doc__ = (
-        """Classify EEG epochs with BrainRVQ's encoder and a head, by class-weighted cross-entropy.
+        """Classify EEG epochs by BrainRVQ's encoder and by what the signal itself says; classes are weighed.
 """
-        + _PREDICTOR_PARAMETERS.replace(
+        + _PREDICTOR_PARAMETERS.replace("{solved}", "logistic")
+        .replace("{solution}", "logistic regressions")
+        .replace(
             "{extra}",
             """
     class_weight : "balanced" | dict | None
         Weights of the classes in the loss; a dict maps labels to weights.
     label_smoothing : float
-        How much of every label is spread over all classes in training, in [0, 1). Not in validation.""",
-        ).replace(
+        How much of every label is spread over all classes in training, in [0, 1). Neither in validation nor in a head
+        that is solved for.""",
+        )
+        .replace(
             "{attributes}",
             """
     classes_ : ndarray
@@ -410,7 +446,7 @@ class BrainRVQClassifier(_BrainRVQPredictor, Classifier):
     >>> from mne_specmoe.data.synthetic import make_epochs
     >>> epochs, y, groups = make_epochs(n_epochs=12)
     >>> with warnings.catch_warnings(action="ignore"):  # that the encoder is random
-    ...     classifier = BrainRVQClassifier(weights=None, depth=1, max_epochs=2, random_state=0).fit(epochs, y)
+    ...     classifier = BrainRVQClassifier(weights=None, depth=1, random_state=0).fit(epochs, y)
     >>> classifier.predict(epochs).shape
     (12,)
     """
@@ -425,7 +461,10 @@ class BrainRVQClassifier(_BrainRVQPredictor, Classifier):
         sfreq: float | None = None,
         unit: str = "V",
         ch_names: Sequence[str] | None = None,
-        pooling: str = "mean",
+        parts: Sequence[str] = DEFAULT_PARTS,
+        pooling: str | None = "mean",
+        center_by: str | bool | None = None,
+        head: str = "logistic",
         aliases: str = "10-20",
         on_unknown: str = "error",
         hidden: int | None = None,
@@ -455,7 +494,10 @@ class BrainRVQClassifier(_BrainRVQPredictor, Classifier):
         self.sfreq = sfreq
         self.unit = unit
         self.ch_names = ch_names
+        self.parts = parts
         self.pooling = pooling
+        self.center_by = center_by
+        self.head = head
         self.aliases = aliases
         self.on_unknown = on_unknown
         self.hidden = hidden
@@ -489,10 +531,13 @@ class BrainRVQClassifier(_BrainRVQPredictor, Classifier):
 
 
 class BrainRVQRegressor(_BrainRVQPredictor, Regressor):
-    __doc__ = """Predict a number from EEG epochs: BrainRVQ's encoder, and a head trained with the squared error.
+    _solved_head = "ridge"
+    __doc__ = """Predict a number from EEG epochs, by BrainRVQ's encoder and by what the signal itself says.
 
     The target is standardised for training, and predictions come in its own units.
-""" + _PREDICTOR_PARAMETERS.replace("{extra}", "").replace("{attributes}", "")
+""" + _PREDICTOR_PARAMETERS.replace("{solved}", "ridge").replace("{solution}", "ridge regressions").replace(
+        "{extra}", ""
+    ).replace("{attributes}", "")
 
     def __init__(
         self,
@@ -503,7 +548,10 @@ class BrainRVQRegressor(_BrainRVQPredictor, Regressor):
         sfreq: float | None = None,
         unit: str = "V",
         ch_names: Sequence[str] | None = None,
-        pooling: str = "mean",
+        parts: Sequence[str] = DEFAULT_PARTS,
+        pooling: str | None = "mean",
+        center_by: str | bool | None = None,
+        head: str = "ridge",
         aliases: str = "10-20",
         on_unknown: str = "error",
         hidden: int | None = None,
@@ -531,7 +579,10 @@ class BrainRVQRegressor(_BrainRVQPredictor, Regressor):
         self.sfreq = sfreq
         self.unit = unit
         self.ch_names = ch_names
+        self.parts = parts
         self.pooling = pooling
+        self.center_by = center_by
+        self.head = head
         self.aliases = aliases
         self.on_unknown = on_unknown
         self.hidden = hidden

@@ -17,11 +17,15 @@ from mne_specmoe.checkpoint import (
     read_header,
     renamed,
     save_network,
+    tensor_names,
     weights_path,
 )
 from mne_specmoe.models.specmoe.mixture import ExpertSet, SpecMoE, shared_setting
 from mne_specmoe.models.specmoe.network import SpecHiNet, SpecHiNetEncoder
 from mne_specmoe.models.specmoe.published import encoder_keys, expert_keys, readout_keys
+
+_FIRST_EDITION = "down1."
+"""Part of names of tensors that the second edition of the channelwise layout has not."""
 
 
 def save_expert(
@@ -55,7 +59,7 @@ def save_experts(
     training: Mapping | None = None,
     precision: str = "float32",
 ) -> Path:
-    """Write several whole experts of one layout into one file.
+    """Write several whole experts of one architecture into one file.
 
     The estimators take the file as ``weights``, `load_expert` picks one expert out.
 
@@ -157,8 +161,8 @@ def load_experts(path: str | os.PathLike) -> list[SpecHiNet]:
     path = weights_path(path)
     if is_ours(path):
         if read_header(path).architecture == "specmoe-experts":
-            return list(load_network(path, "specmoe-experts").experts)
-        return [load_network(path, "specmoe-expert")]
+            return list(_load_ours(path, "specmoe-experts").experts)
+        return [_load_ours(path, "specmoe-expert")]
     _, state = published_state(path, "expert")
     expert, keys = SpecHiNet("published"), expert_keys()
     return [fill(expert, renamed(path, state, keys), path, stored_names=keys)]
@@ -195,7 +199,7 @@ def load_specmoe(
     """
     path = weights_path(path)
     if is_ours(path):
-        network = load_network(path, "specmoe")
+        network = _load_ours(path, "specmoe")
         wanted = {"time_pooling": time_pooling, "channel_pooling": channel_pooling, "n_times": n_times}
         for name, value in wanted.items():
             if value is not None and value != getattr(network.config, name):
@@ -229,12 +233,25 @@ def load_encoders(weights: str | os.PathLike | Sequence[str | os.PathLike]) -> l
     encoders = [load_expert(path).encoder for path in weights]
     if not encoders:
         raise ValueError("weights is an empty list; give at least one expert, or None.")
-    for name in ("layout", "amplitude"):
+    for name in ("layout", "amplitude", "n_mixtures", "masked_norms"):
         try:
             shared_setting(name, encoders)
         except ValueError as error:
             raise CheckpointError(f"The files do not go together: {error}") from None
     return encoders
+
+
+def _load_ours(path: Path, architecture: str) -> nn.Module:
+    """Read a network of ours, unless its experts are of the first edition."""
+    config = read_header(path).config
+    is_channelwise = isinstance(config, Mapping) and config.get("layout") == "channelwise"
+    if is_channelwise and any(_FIRST_EDITION in name for name in tensor_names(path)):
+        raise CheckpointError(
+            f"{path} holds experts of the channelwise layout's first edition, which this version cannot read: its "
+            "networks attend along time and across channels in turn and know where electrodes are. Pretrain again, or "
+            'take weights="starter".'
+        )
+    return load_network(path, architecture)
 
 
 def _save(

@@ -1,5 +1,6 @@
 """What the rest of the package expects of a model family."""
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -69,39 +70,53 @@ class Objective(Protocol):
 class Downstream(Protocol):
     """A network for a task: a pretrained part, and a readout that is all that trains while the former is frozen.
 
-    The estimators' shells (`mne_specmoe.estimators._base`) ask no more of a network than this, of a `Standardising`
-    one its two methods besides.
+    The estimators' shells (`mne_specmoe.estimators._base`) ask no more of a network than this.
 
     Attributes
     ----------
     readout : nn.Module
         Maps what `pool` returns, given by name, to outputs (n_batch, n_outputs).
-    pooled_names : tuple of str
-        Names of what `pool` returns, which are those of the readout's arguments.
+    parts : nn.ModuleDict
+        Of `mne_specmoe.nn.parts.Part`: what the readout reads beside, or instead of, all that is special to a family.
+    measured_names, pooled_names : tuple of str
+        Names of what `measure` and `pool` return. The last measured ones are those of the parts; pooled names are those
+        of the readout's arguments, the last one is ``"features"`` if there are parts.
+    signal_names : tuple of str
+        Names of what `measure_signals` returns, the last of `measured_names`.
+    standardised : tuple of str
+        Those of `pooled_names` that `standardise` needs; where there are none, it is not called.
     """
 
     readout: object
+    parts: object
+    measured_names: tuple[str, ...]
+    signal_names: tuple[str, ...]
     pooled_names: tuple[str, ...]
+    standardised: tuple[str, ...]
+
+    def measure(self, x: Tensor, kept: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Run the pretrained part on x (n_batch, n_channels, n_times): all that depends on an epoch alone.
+
+        `kept` are places of the channels, if they are not all of the network's.
+        """
+
+    def measure_signals(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the last of what `measure` returns, without the pretrained part."""
+
+    def from_measured(self, *measured: Tensor, whiteners: Mapping[str, Tensor] | None = None) -> tuple[Tensor, ...]:
+        """Turn what was measured into what the readout reads; `whiteners` replace those of the parts."""
 
     def pool(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Run the pretrained part on x (n_batch, n_channels, n_times): all that the readout needs, a row per epoch."""
+        """Both, one after the other: a row per epoch."""
+
+    def standardise(self, **pooled: Tensor) -> None:
+        """Take statistics from the training part before training."""
 
     def freeze_experts(self, frozen: bool = True) -> "Downstream":
         """Keep the pretrained part ("experts", if it is only one, too) as it is, to the bit, or let it train."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x to outputs: pool and read out."""
-
-
-@runtime_checkable
-class Standardising(Protocol):
-    """A `Downstream` network that takes statistics from the training part before it is trained."""
-
-    def spectra(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return what `standardise` needs, without the pretrained part; the same as the last of what `pool` returns."""
-
-    def standardise(self, values: Tensor) -> None:
-        """Take the statistics."""
 
 
 @runtime_checkable

@@ -9,8 +9,9 @@ from torch import nn
 from mne_specmoe.models.brainrvq.downstream import BrainRVQDownstream, BrainRVQDownstreamConfig
 from mne_specmoe.models.brainrvq.prediction import BrainRVQ, BrainRVQConfig
 from mne_specmoe.models.brainrvq.tokenizer import BrainRVQTokenizer, BrainRVQTokenizerConfig
+from mne_specmoe.models.specmoe.config import SpecHiNetConfig
 from mne_specmoe.models.specmoe.mixture import ExpertSet, ExpertSetConfig, SpecMoE, SpecMoEConfig
-from mne_specmoe.models.specmoe.network import SpecHiNet, SpecHiNetConfig
+from mne_specmoe.models.specmoe.network import SpecHiNet
 
 
 class Architecture(NamedTuple):

@@ -1,5 +1,9 @@
 """Convolution and normalisation blocks."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -12,9 +16,10 @@ class SameConv1d(nn.Conv1d):
     torch's ``padding="same"`` with the padding written out, which spares its warning about even kernels.
     """
 
-    def __init__(self, n_in: int, n_out: int, kernel: int, *, bias: bool = True):
-        super().__init__(n_in, n_out, kernel, bias=bias)
-        self._same = ((kernel - 1) // 2, kernel // 2)
+    def __init__(self, n_in: int, n_out: int, kernel: int, *, bias: bool = True, dilation: int = 1):
+        super().__init__(n_in, n_out, kernel, bias=bias, dilation=dilation)
+        reach = dilation * (kernel - 1)
+        self._same = (reach // 2, reach - reach // 2)
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return super()._conv_forward(F.pad(x, self._same), weight, bias)
@@ -105,21 +110,32 @@ class ConvNormAct(nn.Module):
     ----------
     conv : Conv1d or ConvTranspose1d
         The convolution; the number of its output channels sets that of the normalisation.
+    pool : nn.Module | None
+        Comes before the activation, which then costs less.
+
+    Attributes
+    ----------
+    masked_norm : BatchNorm1d | None
+        A second normalisation, for signals of which a mask hides a part, where `add_masked_norms` made one.
+    sees_masked : bool
+        Whether that one is used, see `seeing_masked`.
     """
 
-    def __init__(self, conv: nn.Conv1d | nn.ConvTranspose1d):
+    def __init__(self, conv: nn.Conv1d | nn.ConvTranspose1d, *, pool: nn.Module | None = None):
         super().__init__()
-        self.conv = conv
+        self.conv, self.pool = conv, pool
         self.norm = nn.BatchNorm1d(conv.out_channels)
+        self.masked_norm: nn.BatchNorm1d | None = None
+        self.sees_masked = False
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training:
-            return F.gelu(self.norm(self.conv(x)))
-        return F.gelu(self._folded(x))
+        norm = self.masked_norm if self.sees_masked else self.norm
+        x = norm(self.conv(x)) if self.training else self._folded(x, norm)
+        return F.gelu(x if self.pool is None else self.pool(x))
 
-    def _folded(self, x: Tensor) -> Tensor:
+    def _folded(self, x: Tensor, norm: nn.BatchNorm1d) -> Tensor:
         """Convolution and running normalisation in one."""
-        conv, norm = self.conv, self.norm
+        conv = self.conv
         gain = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
         bias = norm.bias - norm.running_mean * gain
         if conv.bias is not None:
@@ -130,6 +146,34 @@ class ConvNormAct(nn.Module):
             return conv._conv_forward(x, weight, bias)
         options = conv.stride, conv.padding, conv.output_padding, conv.groups, conv.dilation
         return F.conv_transpose1d(x, weight, bias, *options)
+
+
+def add_masked_norms(module: nn.Module) -> None:
+    """Give every `ConvNormAct` in a module a second normalisation for masked signals, a copy of the first.
+
+    Statistics of clean and of masked signals differ by far, and one set of them fits neither
+    (doi:10.1109/CVPR42600.2020.00090 does so for adversarial images).
+    """
+    for block in _blocks(module):
+        block.masked_norm = deepcopy(block.norm)
+
+
+@contextmanager
+def seeing_masked(module: nn.Module) -> Iterator[None]:
+    """Inside, every `ConvNormAct` in a module that has a normalisation for masked signals uses it."""
+    blocks = [block for block in _blocks(module) if block.masked_norm is not None]
+    try:
+        for block in blocks:
+            block.sees_masked = True
+        yield
+    finally:
+        for block in blocks:
+            block.sees_masked = False
+
+
+def _blocks(module: nn.Module) -> list[ConvNormAct]:
+    """All `ConvNormAct` in a module."""
+    return [block for block in module.modules() if isinstance(block, ConvNormAct)]
 
 
 class SampleStdLayerNorm(nn.Module):

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -208,6 +208,29 @@ def untrained(build: Callable[[], nn.Module], seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build()
+
+
+def first_signals(plan: Plan, n_batches: int, **options: object) -> Iterator[torch.Tensor]:
+    """Signals of the first batches of a run, whole ones on every process.
+
+    Parameters
+    ----------
+    plan : Plan
+        As `plan_run` makes it.
+    n_batches : int
+        How many at most.
+    **options
+        Of `CorpusBatches`.
+
+    Yields
+    ------
+    x : Tensor, shape (n_segments, n_channels, n_times)
+    """
+    config = plan.config
+    batches = CorpusBatches(
+        plan.corpus, plan.segments.training, seed=config.seed, batch_size=config.batch_size, **options
+    )
+    return (batches[number][0].x for number in range(n_batches))
 
 
 def check_rate(corpus: Corpus, model: str) -> None:

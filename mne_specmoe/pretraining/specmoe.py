@@ -9,7 +9,16 @@ from mne_specmoe.data.corpus import Corpus
 from mne_specmoe.models.specmoe.masking import GaussianStftMask, MaskConfig
 from mne_specmoe.models.specmoe.network import SpecHiNet
 from mne_specmoe.models.specmoe.objective import ReconstructionObjective
-from mne_specmoe.pretraining.runs import PretrainedNetwork, Recipe, carry_out, check_rate, plan_run, untrained
+from mne_specmoe.models.specmoe.targets import N_STATISTICS, FeatureLoss
+from mne_specmoe.pretraining.runs import (
+    PretrainedNetwork,
+    Recipe,
+    carry_out,
+    check_rate,
+    first_signals,
+    plan_run,
+    untrained,
+)
 from mne_specmoe.training import Housekeeping, TrainingConfig
 
 WEIGHTS = "expert.safetensors"
@@ -26,11 +35,19 @@ def pretrain(
     subset: str | tuple[int, int] | None = None,
     partition_by: str = "index",
     layout: str = "channelwise",
-    dropout: float = 0.2,
-    amplitude: str = "absolute",
-    decoder: str = "signal",
+    dropout: float | None = None,
+    amplitude: str | None = None,
+    decoder: str | None = None,
+    bypass: bool = True,
+    told_mask: bool = False,
+    n_mixtures: int | None = None,
     mask: MaskConfig | None = None,
     spectral_weight: float = 0.02,
+    envelope_weight: float = 1.0,
+    masked_weight: float = 0.0,
+    spectrum_weight: float | None = None,
+    pair_weight: float | None = None,
+    clean_share: float = 0.5,
     max_channels: int | None = None,
     max_share: float | None = None,
     augment: bool = False,
@@ -54,17 +71,17 @@ def pretrain(
         How the subsets are made, see `mne_specmoe.data.corpus.partition_corpus`.
     layout : {"channelwise", "published"}
         See `SpecHiNetConfig`.
-    dropout : float
-        Of the network.
-    amplitude : {"absolute", "relative"}
-        Whether the network sees the amplitude of a segment; see `SpecHiNetConfig`. Small batches of recordings that
-        differ in amplitude train far better with ``"relative"``, since batch normalisation hides the difference.
-    decoder : {"signal", "gains"}
-        What the decoder puts out; see `SpecHiNetConfig`. ``"gains"`` rebuilds better, and learns faster.
+    dropout, amplitude, decoder, bypass, told_mask, n_mixtures
+        Of the network, see `SpecHiNetConfig`.
     mask : MaskConfig | None
         What is hidden from the network. None: as in the paper.
-    spectral_weight : float
-        Weight of the loss's spectral term.
+    spectral_weight, envelope_weight, masked_weight
+        Of the loss, see `ReconstructionObjective`.
+    spectrum_weight, pair_weight : float | None
+        Of what the embedding of the clean segment has to say, see `FeatureLoss`; both 0: the paper's loss, with
+        nothing of the kind. None: 3 and 1 in the channelwise layout, 0 in the published one, which takes no others.
+    clean_share : float
+        Share of every segment's time that is encoded clean, too, see `ReconstructionObjective`.
     max_channels : int | None
         Train on so many channels of a segment, drawn anew for every batch (channelwise layout). None: all.
     max_share : float | None
@@ -120,13 +137,37 @@ def pretrain(
         training=training,
         housekeeping=housekeeping,
     )
-    options = {"dropout": dropout, "amplitude": amplitude, "decoder": decoder}
-    network = untrained(lambda: SpecHiNet(layout, **options), plan.config.seed)
-    objective = ReconstructionObjective(network, mask=GaussianStftMask(**asdict(mask)), spectral_weight=spectral_weight)
-    settings = {
-        "model": asdict(network.config),
-        "mask": asdict(mask),
+    weights = _feature_weights(layout, spectrum_weight, pair_weight)
+    network = {
+        "dropout": dropout,
+        "amplitude": amplitude,
+        "decoder": decoder,
+        "bypass": bypass,
+        "told_mask": told_mask,
+        "n_mixtures": n_mixtures,
+        "masked_norms": any(weights.values()),
+    }
+    loss = {
         "spectral_weight": spectral_weight,
+        "envelope_weight": envelope_weight,
+        "masked_weight": masked_weight,
+        "clean_share": clean_share,
+    }
+
+    def build() -> ReconstructionObjective:
+        feature_loss = FeatureLoss(**weights) if any(weights.values()) else None
+        maps = GaussianStftMask(**asdict(mask))
+        return ReconstructionObjective(SpecHiNet(layout, **network), mask=maps, feature_loss=feature_loss, **loss)
+
+    objective = untrained(build, plan.config.seed)
+    variation = {"max_channels": max_channels, "max_share": max_share, "augment": augment}
+    if layout == "channelwise":
+        objective.learn(first_signals(plan, N_STATISTICS, **variation))
+    settings = {
+        "model": asdict(objective.network.config),
+        "mask": asdict(mask),
+        **loss,
+        **weights,
     }
     return carry_out(
         plan,
@@ -135,10 +176,23 @@ def pretrain(
         settings,
         housekeeping=housekeeping,
         resume=resume,
-        max_channels=max_channels,
-        max_share=max_share,
-        augment=augment,
+        **variation,
     )
+
+
+def _feature_weights(layout: str, spectrum_weight: float | None, pair_weight: float | None) -> dict[str, float]:
+    """Weights of the feature loss, the layout's where nothing else is asked for."""
+    spectrum, pairs = (0.0, 0.0) if layout == "published" else (3.0, 1.0)
+    weights = {
+        "spectrum_weight": spectrum if spectrum_weight is None else spectrum_weight,
+        "pair_weight": pairs if pair_weight is None else pair_weight,
+    }
+    if layout == "published" and any(weights.values()):
+        raise ValueError(
+            f"layout='published' is trained by reconstruction alone, got {weights}; leave these weights at 0, or use "
+            "layout='channelwise'."
+        )
+    return weights
 
 
 def _check_corpus(corpus: Corpus, layout: str, max_channels: int | None) -> None:

@@ -6,16 +6,17 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from lively_experts import LAYOUTS
+from specmoe_files import random_experts
 from tiny_tasks import noise_data
 
-from mne_specmoe import BrainRVQFeaturizer, SpecMoEFeaturizer
+from mne_specmoe import BrainRVQFeaturizer, SpecMoEClassifier, SpecMoEFeaturizer
 from mne_specmoe.benchmark.entries import BUDGETS, Setting
-from mne_specmoe.benchmark.features import Weights, embed, flattened, sites
+from mne_specmoe.benchmark.features import KEPT, Weights, embed, flattened, sites
 from mne_specmoe.checkpoint import read_header
 from mne_specmoe.loaders.brainrvq import load_encoder
 from mne_specmoe.loaders.specmoe import load_encoders
-
-NAMES = ("starter", "brainrvq-starter")
+from mne_specmoe.signal.canonical import to_network
 
 
 @pytest.fixture(scope="module")
@@ -29,21 +30,48 @@ def data():
     return noise_data(n_per_subject=3, subjects=("P0", "P1"))
 
 
-def test_specmoe_says_what_its_featurizer_says(setting, data):
-    arrays = embed(data, Weights.of("starter"), setting)
-    for time, time_pooling in enumerate(("mean", "max")):
-        for channel, channel_pooling in enumerate(("mean", "max")):
-            featurizer = SpecMoEFeaturizer(time_pooling=time_pooling, channel_pooling=channel_pooling)
-            expected = featurizer.fit_transform(data.X)
-            found = arrays["pooled"][:, time, channel].reshape(len(data), -1)
-            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
-    per_channel = SpecMoEFeaturizer(channel_pooling=None).fit_transform(data.X).reshape(len(data), 3, 3, 128)
-    np.testing.assert_allclose(arrays["embedding"], per_channel.swapaxes(1, 2), rtol=1e-5, atol=1e-6)
+@pytest.fixture(scope="module")
+def experts(tmp_path_factory):
+    """A file of experts for each layout."""
+    folder = tmp_path_factory.mktemp("experts")
+    return {layout: str(random_experts(folder / f"{layout}.safetensors", layout)) for layout in LAYOUTS}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", KEPT)
+def test_specmoe_says_what_its_featurizer_says(setting, data, experts, layout, name):
+    found = embed(data, Weights.of(experts[layout]), setting)[name]
+    for place, pooling in enumerate(("mean", "max")):
+        options = {"parts": ("experts",), "readout": (name,), "channel_pooling": pooling}
+        featurizer = SpecMoEFeaturizer(experts[layout], ch_names=list(data.ch_names), **options)
+        expected = featurizer.fit_transform(data.X)
+        np.testing.assert_allclose(found[:, place].reshape(len(data), -1), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_specmoe_says_what_its_gates_weigh(setting, data, experts, layout):
+    arrays = embed(data, Weights.of(experts[layout]), setting)
+    options = {"head": "mlp", "parts": ("experts",), "hidden": 4, "max_epochs": 1, "random_state": 0}
+    classifier = SpecMoEClassifier(experts[layout], ch_names=list(data.ch_names), **options).fit(data.X, data.y)
+    with torch.no_grad():
+        embedding, psd = classifier.network_.measure(to_network(data.X, data.sfreq))
+    np.testing.assert_allclose(arrays["embedding"], embedding, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(arrays["psd"], psd, rtol=1e-5)
+
+
+def test_experts_are_told_where_electrodes_are(setting, data, experts):
+    weights = Weights.of(experts["channelwise"])
+    here, there, nowhere = (
+        embed(replace(data, ch_names=names), weights, setting)["embedding"]
+        for names in (("Fz", "Cz", "Pz"), ("O1", "Cz", "Pz"), ("A", "B", "C"))
+    )
+    assert np.abs(here - there).max() > 1e-3
+    assert np.abs(here - nowhere).max() > 1e-3
 
 
 def test_brainrvq_says_what_its_featurizer_says(setting, data):
     arrays = embed(data, Weights.of("brainrvq-starter"), setting)
-    expected = BrainRVQFeaturizer(ch_names=list(data.ch_names)).fit_transform(data.X)
+    expected = BrainRVQFeaturizer(parts=("encoder",), ch_names=list(data.ch_names)).fit_transform(data.X)
     np.testing.assert_allclose(arrays["normed"], expected, rtol=1e-5, atol=1e-6)
 
 
@@ -54,20 +82,22 @@ def test_rows_stay_in_order_whatever_the_recordings(setting, data):
     np.testing.assert_allclose(mixed, straight[order], rtol=1e-5, atol=1e-6)
 
 
-def test_the_second_time_is_remembered_with_the_seconds_of_the_first(tmp_path, data):
+def test_the_second_time_is_remembered_with_the_seconds_of_the_first(tmp_path, data, experts):
     def fresh():
         return Setting(0, BUDGETS["tiny"], joblib.Memory(tmp_path, verbose=0).cache, tmp_path)
 
     first, second = fresh(), fresh()
-    weights = Weights.of("starter")
+    weights = Weights.of(experts["channelwise"])
     one, two = embed(data, weights, first), embed(data, weights, second)
-    np.testing.assert_array_equal(one["pooled"], two["pooled"])
+    for name in KEPT:
+        np.testing.assert_array_equal(one[name], two[name])
     assert len(first.remembered) == len(second.remembered) == 2  # recordings
     assert sum(first.remembered) <= 0 < sum(second.remembered)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_random_weights_are_of_the_same_kind_and_of_their_seed_alone(tmp_path, name):
+@pytest.mark.parametrize("family", [*LAYOUTS, "brainrvq"])
+def test_random_weights_are_of_the_same_kind_and_of_their_seed_alone(tmp_path, experts, family):
+    name = experts.get(family, "brainrvq-starter")
     trained = Weights.of(name)
     random = replace(trained, is_random=True)
     torch.manual_seed(1)

@@ -7,8 +7,8 @@ import torch
 from mne_specmoe.benchmark import gates as module
 from mne_specmoe.benchmark.gates import gate_scores
 from mne_specmoe.benchmark.probe import Windows
-from mne_specmoe.models.specmoe.mixture import GATE_SCALES, settle_normalisation
-from mne_specmoe.models.specmoe.network import SpecHiNetConfig, SpecHiNetEncoder
+from mne_specmoe.models.specmoe.mixture import GATE_SCALES
+from mne_specmoe.models.specmoe.network import SpecHiNetConfig, SpecHiNetEncoder, settle_normalisation
 
 
 @pytest.fixture(scope="module")

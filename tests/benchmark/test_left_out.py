@@ -49,7 +49,7 @@ def test_weights_of_the_package_are_known_by_their_corpus(tmp_path):
     found = read_left_out(written(tmp_path, weights={"openbci_mi": "starter"}, title="Mine"), DATASETS)
     assert found.title == "Mine"
     assert found.weights == {"openbci_mi": "starter"}
-    assert found.saw == {"openbci_mi": ("eegmat", "guinea_bissau", "ssvep_exo")}
+    assert found.saw == {"openbci_mi": ("eegmat", "guinea_bissau", "muse", "ssvep_exo")}
 
 
 def test_files_beside_it_are_known_by_what_it_says_their_corpora_hold(own):

@@ -441,17 +441,23 @@ def test_one_second_is_enough(sfreq, n_times):
     assert open_epochs(VOLTS[..., :1].repeat(n_times, -1), sfreq=sfreq).n_times == n_times
 
 
-def test_less_than_a_second_is_refused_where_the_rate_is_known(synthetic_epochs):
-    refused(VOLTS, "last 0.6 s .300 samples at 500 Hz.", sfreq=500)
-    refused(synthetic_epochs.copy().crop(0, 0.9), "at least 1 s is needed")
+def test_less_than_a_fifth_of_a_second_is_refused_where_the_rate_is_known(synthetic_epochs):
+    refused(VOLTS[..., :90], "last 0.18 s .90 samples at 500 Hz.", sfreq=500)
+    refused(synthetic_epochs.copy().crop(0, 0.15), "at least 0.2 s is needed")
 
 
-def test_less_than_a_second_is_padded_with_a_warning_where_the_rate_is_not_known():
-    with pytest.warns(SpecMoEWarning, match="199 samples.*padded with zeros"):
-        assert open_epochs(VOLTS[..., :199]).n_times == 199
+@pytest.mark.filterwarnings("error")
+def test_windows_around_events_are_long_enough(synthetic_epochs):
+    assert open_epochs(VOLTS, sfreq=500).n_times == 300  # 0.6 s
+    open_epochs(synthetic_epochs.copy().crop(0, 0.7))
+
+
+def test_next_to_nothing_is_padded_with_a_warning_where_the_rate_is_not_known():
+    with pytest.warns(SpecMoEWarning, match="39 samples.*padded with zeros"):
+        assert open_epochs(VOLTS[..., :39]).n_times == 39
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        open_epochs(VOLTS[..., :200])
+        open_epochs(VOLTS[..., :40])
 
 
 # Amplitude

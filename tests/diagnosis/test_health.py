@@ -2,10 +2,12 @@
 
 import json
 
+import brainrvq_files
 import mne
 import numpy as np
 import pytest
 import torch
+from brainrvq_files import fine_tuned_shapes, golden_tensors, pretraining_shapes
 from specmoe_files import expert, published_expert, specmoe, write
 
 from mne_specmoe import (
@@ -13,6 +15,7 @@ from mne_specmoe import (
     BrainRVQTokenizer,
     CheckpointError,
     Diagnosis,
+    SpecHiNet,
     diagnose,
     make_epochs,
     save_brainrvq,
@@ -21,9 +24,10 @@ from mne_specmoe import (
     save_tokenizer,
 )
 from mne_specmoe.diagnosis.findings import UNKNOWN
-from mne_specmoe.diagnosis.specmoe import STAGES, SpecMoEExaminee
+from mne_specmoe.diagnosis.specmoe import SpecMoEExaminee
 from mne_specmoe.diagnosis.weights import open_weights
-from mne_specmoe.loaders.specmoe import load_experts
+from mne_specmoe.models.brainrvq.network import BrainRVQEncoder
+from mne_specmoe.models.specmoe.network import STAGES
 
 SIZES = {"n_levels": 2, "n_codes": 16}
 
@@ -91,11 +95,10 @@ def test_the_epochs_used_can_be_limited(epochs):
     assert (limited.n_epochs, limited.n_people) == (8, 4)
 
 
-def test_random_weights_are_of_the_starters_architecture():
+def test_weights_may_be_random():
     examinee = open_weights(None, ch_names=None, n_channels=2)
-    trained = open_weights("starter", ch_names=None, n_channels=2)
-    assert [each.config for each in examinee.experts] == [each.config for each in trained.experts]
-    assert not torch.equal(*(next(each.experts[0].parameters()) for each in (examinee, trained)))
+    assert len(examinee.experts) == 3
+    assert not torch.equal(*(next(each.parameters()) for each in examinee.experts[:2]))
 
 
 # Weights
@@ -137,6 +140,28 @@ def test_a_brainrvq_network_is_examined_with_its_tokenizer(tmp_path, epochs):
         diagnose(tokenizer, epochs)
 
 
+@pytest.mark.parametrize(
+    ("shapes", "kind", "no_mask"),
+    [
+        (pretraining_shapes(depth=1, **SIZES), BrainRVQ, None),
+        (fine_tuned_shapes(depth=1), BrainRVQEncoder, "fine-tuned"),
+    ],
+    ids=["pretrained", "fine-tuned"],
+)
+def test_published_files_of_brainrvq_are_examined(tmp_path, epochs, shapes, kind, no_mask):
+    path = brainrvq_files.write(tmp_path / "published.pth", golden_tensors(shapes))
+    examinee = open_weights(path, ch_names=epochs.ch_names, n_channels=2)
+    assert isinstance(examinee.network, kind)
+    assert (examinee.no_mask is None) == (no_mask is None)
+    found = diagnose(path, epochs[:4], n_random=0)
+    assert ("mask" in unknown(found)) == (no_mask is not None)
+
+
+def test_brainrvq_needs_names_that_it_knows(epochs):
+    with pytest.raises(ValueError, match="no row for 2 of the 2 channels"):
+        diagnose("brainrvq-starter", epochs.get_data(), ch_names=["left", "right"])
+
+
 def test_bundled_brainrvq_brings_its_tokenizer(epochs):
     examinee = open_weights("brainrvq-starter", ch_names=epochs.ch_names, n_channels=2)
     assert examinee.no_exchange is None
@@ -148,7 +173,7 @@ def test_bundled_brainrvq_brings_its_tokenizer(epochs):
         ("absent.safetensors", FileNotFoundError, "no weights file"),
         ([], ValueError, "empty list"),
         (3, TypeError, "must be a file"),
-        (["starter", "brainrvq-starter"], ValueError, "one by one"),
+        ([SpecHiNet(), "brainrvq-starter"], ValueError, "BrainRVQ, SpecHiNet; examine them one by one"),
         (["brainrvq-starter", "brainrvq-starter"], ValueError, "one by one"),
         ("brainrvq-starter-tokenizer", CheckpointError, "holds a tokenizer"),
     ],
@@ -156,11 +181,6 @@ def test_bundled_brainrvq_brings_its_tokenizer(epochs):
 def test_what_cannot_be_examined_is_refused(epochs, weights, error, message):
     with pytest.raises(error, match=message):
         diagnose(weights, epochs)
-
-
-def test_the_starter_can_be_opened_as_a_list():
-    n_experts = len(load_experts("starter"))
-    assert len(open_weights(["starter"], ch_names=None, n_channels=3).experts) == n_experts
 
 
 # Epochs and people

@@ -7,18 +7,20 @@ from specmoe_files import expert
 from tiny_data import eeg_uv, make_corpus
 
 from mne_specmoe.benchmark.rebuilding import expert_rebuilds, leave_masked, measure
+from mne_specmoe.data.batches import CorpusBatches
 from mne_specmoe.diagnosis.bands import RANGE
 from mne_specmoe.diagnosis.examinee import Examinee
-from mne_specmoe.diagnosis.specmoe import STAGES, SpecMoEExaminee, decoded, encoder_activations, power_between
+from mne_specmoe.diagnosis.specmoe import SpecMoEExaminee, decoded, power_between
 from mne_specmoe.models.specmoe.masking import GaussianStftMask
-from mne_specmoe.models.specmoe.mixture import settle_normalisation
-from mne_specmoe.nn.heads import POOLINGS
+from mne_specmoe.models.specmoe.network import STAGES, untrained_like
+from mne_specmoe.nn.layers import seeing_masked
 from mne_specmoe.signal.canonical import segment_positions
 
 KINDS = [
     {"layout": "published"},
     {"layout": "channelwise"},
-    {"layout": "channelwise", "amplitude": "relative", "decoder": "gains"},
+    {"layout": "channelwise", "amplitude": "absolute", "decoder": "signal"},
+    {"layout": "channelwise", "decoder": "gains"},
 ]
 kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(kind.values()))
 
@@ -29,43 +31,45 @@ def x() -> torch.Tensor:
 
 
 def settled(**kind) -> torch.nn.Module:
-    """An expert in which signals do not fade."""
-    network = expert(**kind)
-    settle_normalisation(network.encoder)
-    for gains in (network.decoder.gains_short, network.decoder.gains_long):
-        if gains is not None:
-            torch.nn.init.normal_(gains.linear.weight, 0.0, 0.1)
-    return network.eval()
+    """An expert in which signals do not fade, and whose decoder does something."""
+    network = untrained_like(expert(**kind))
+    for name, module in network.decoder.named_modules():
+        if isinstance(module, torch.nn.Linear) and ("gains" in name or "envelope" in name):
+            torch.nn.init.normal_(module.weight, 0.0, 0.1)
+    return network
 
 
 @kinds
 @torch.inference_mode()
-def test_every_stage_has_a_place_for_every_channel(x, kind):
-    found = encoder_activations(settled(**kind).encoder, x)
+def test_stages_of_all_experts_stand_side_by_side(x, kind):
+    one, two = settled(**kind), settled(**kind)
+    found = SpecMoEExaminee([one, two], GaussianStftMask()).activations(x)
     assert tuple(found) == STAGES
-    assert {stage: tuple(each.shape[:3]) for stage, each in found.items()} == {
-        stage: (2, 3, 64 if stage in ("down1", "down2", "attention1") else 128) for stage in STAGES
-    }
-    assert all(each.isfinite().all() for each in found.values())
+    for name, stage in one.encoder.activations(x).items():
+        n_features = stage.shape[2]
+        torch.testing.assert_close(found[name][:, :, :n_features], stage)
+        torch.testing.assert_close(found[name][:, :, n_features:], two.encoder.activations(x)[name])
 
 
 @torch.inference_mode()
-def test_the_last_stage_is_what_estimators_read(x):
-    encoder = settled(layout="channelwise").encoder
-    expected = POOLINGS["mean"](encoder.per_channel(encoder(x), 3), -1)
-    torch.testing.assert_close(encoder_activations(encoder, x)["embedding"].mean(-1), expected)
+def test_masked_signals_are_seen_as_in_pretraining(x):
+    network, seeds = settled(), torch.tensor([1, 2])
+    network.encoder.short[0].masked_norm.bias.add_(1.0)
+    masked = GaussianStftMask()(x, seeds).signal
+    found = SpecMoEExaminee([network], GaussianStftMask()).masked_activations(x, seeds)["down1"]
+    with seeing_masked(network.encoder):
+        torch.testing.assert_close(found, network.encoder.activations(masked)["down1"])
+    assert not torch.allclose(found, network.encoder.activations(masked)["down1"])
 
 
 @torch.inference_mode()
-def test_stages_before_attention_keep_channels_apart(x):
-    encoder, other = settled(layout="channelwise").encoder, x.clone()
-    other[:, 1] *= -1
-    found, changed = encoder_activations(encoder, x), encoder_activations(encoder, other)
-    for stage in ("down1", "down2"):
-        assert torch.equal(found[stage][:, [0, 2]], changed[stage][:, [0, 2]])
-        assert not torch.allclose(found[stage][:, 1], changed[stage][:, 1])
-    for stage in ("attention1", "bottom1", "embedding"):
-        assert not torch.equal(found[stage][:, 0], changed[stage][:, 0])
+def test_places_of_channels_reach_the_network(x):
+    network, places = settled(), torch.tensor([[-0.1, 0, 0], [0, 0, 0.1], [0.1, 0, 0]])
+    with_places = SpecMoEExaminee([network], GaussianStftMask(), places)
+    found = with_places.activations(x)["embedding"]
+    torch.testing.assert_close(found, network.encoder.activations(x, locations=places)["embedding"])
+    assert not torch.allclose(found, network.encoder.activations(x)["embedding"])
+    assert with_places.untrained(0).locations is places
 
 
 @kinds
@@ -85,8 +89,8 @@ def test_a_decoder_with_features_of_others_makes_something_else(x, kind):
 
 @torch.inference_mode()
 def test_amplitudes_of_others_do_not_come_through_where_amplitude_is_relative(x):
-    network = settled(layout="channelwise", amplitude="relative", decoder="gains")
-    torch.testing.assert_close(decoded(network, x, 7 * x), decoded(network, x, x), rtol=1e-4, atol=1e-6)
+    network = settled(layout="channelwise", amplitude="relative")
+    torch.testing.assert_close(decoded(network, x, 8 * x), decoded(network, x, x), rtol=1e-4, atol=1e-6)
 
 
 def test_power_is_that_of_a_wave_in_the_band():
@@ -99,36 +103,37 @@ def test_power_is_that_of_a_wave_in_the_band():
 
 @torch.inference_mode()
 def test_errors_are_those_of_the_benchmark(tmp_path):
-    """One person, whose segments the corpus numbers from 0."""
-    network, mask = settled(layout="channelwise"), GaussianStftMask()
+    network, mask = settled(decoder="gains", told_mask=False), GaussianStftMask()
     corpus = make_corpus(tmp_path / "corpus", {"S1": eeg_uv(2, 3, 1)})
-    methods = {"own": expert_rebuilds(network), "masked": leave_masked}
-    expected = {name: float(bands["all"][0]) for name, bands in measure(corpus, methods, mask).by_method.items()}
-    from mne_specmoe.data.batches import CorpusBatches
-
     batch = CorpusBatches(corpus, np.arange(3), batch_size=8, shuffle=False)[0][0]
-    masked = mask(batch.x, batch.seeds).signal
-    clean = power_between(batch.x, RANGE).sum()
-    assert power_between(masked - batch.x, RANGE).sum() / clean == pytest.approx(expected["masked"], rel=1e-4)
-    first = batch.x[:1], batch.seeds[:1]
-    examinee = SpecMoEExaminee([network], mask)
-    losses = examinee.exchange(first[0], batch.x[1:2], first[1], batch.seeds[1:2])
-    own = decoded(network, mask(*first).signal, mask(*first).signal)
-    assert losses.own[0] == pytest.approx(power_between(own - first[0], RANGE)[0])
-    assert losses.baseline[0] == pytest.approx(power_between(masked[:1] - first[0], RANGE)[0])
+    methods = {"own": expert_rebuilds(network), "baseline": leave_masked}
+    expected = {name: float(bands["all"][0]) for name, bands in measure(corpus, methods, mask).by_method.items()}
+    losses = SpecMoEExaminee([network], mask).exchange(batch.x, batch.x.flip(0), batch.seeds, batch.seeds + 1)
+    for name, error in expected.items():
+        assert getattr(losses, name).sum() / losses.clean.sum() == pytest.approx(error, rel=1e-4)
 
 
 @torch.inference_mode()
-def test_experts_stand_side_by_side_and_rebuild_their_mean(x):
-    one, two = settled(layout="channelwise"), settled(layout="channelwise", amplitude="relative")
+def test_everything_but_the_features_stays_the_segments_own(x):
+    """The mask that the decoder is told, too."""
+    network, seeds = settled(), (torch.tensor([1, 2]), torch.tensor([3, 4]))
+    losses = SpecMoEExaminee([network], GaussianStftMask()).exchange(x, x.flip(0), *seeds)
+    masked, kept = GaussianStftMask()(x, seeds[0])
+    others = GaussianStftMask()(x.flip(0), seeds[0]).signal, GaussianStftMask()(x, seeds[1]).signal
+    for other, found in zip(others, (losses.other_person, losses.other_mask), strict=True):
+        rebuilt = decoded(network, masked, other, kept=kept)
+        np.testing.assert_allclose(found, power_between(rebuilt - x, RANGE), rtol=1e-5)
+
+
+@torch.inference_mode()
+def test_what_several_experts_rebuild_is_the_mean(x):
+    one, two = settled(), settled()
     both = SpecMoEExaminee([one, two], GaussianStftMask())
     assert isinstance(both, Examinee)
-    found = both.activations(x)["down3"]
-    torch.testing.assert_close(found[:, :, 128:], encoder_activations(two.encoder, x)["down3"])
     seeds = torch.tensor([1, 2]), torch.tensor([3, 4])
     losses = both.exchange(x, x.flip(0), *seeds)
-    masked = GaussianStftMask()(x, seeds[0]).signal
-    mean = (decoded(one, masked, masked) + decoded(two, masked, masked)) / 2
+    masked, kept = GaussianStftMask()(x, seeds[0])
+    mean = (decoded(one, masked, masked, kept=kept) + decoded(two, masked, masked, kept=kept)) / 2
     np.testing.assert_allclose(losses.own, power_between(mean - x, RANGE), rtol=1e-5)
 
 

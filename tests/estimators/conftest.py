@@ -12,7 +12,7 @@ from mne_specmoe.models.brainrvq.network import BrainRVQEncoder
 from mne_specmoe.models.specmoe.network import SpecHiNetEncoder
 
 # What runs when a pretrained network does: class and name of the method.
-RUNS = ((SpecHiNetEncoder, "forward"), (BrainRVQEncoder, "raw_tokens"))
+RUNS = ((SpecHiNetEncoder, "stages"), (BrainRVQEncoder, "raw_tokens"))
 FAST = {"hidden": 8, "max_epochs": 3}
 
 

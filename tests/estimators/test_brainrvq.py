@@ -6,7 +6,8 @@ import pytest
 import torch
 from brainrvq_files import fine_tuned_shapes, golden_tensors, pretraining_shapes, write
 from brainrvq_golden import draw
-from estimator_families import BRAINRVQ, SPECMOE
+from estimator_families import ALONE, BRAINRVQ, SPECMOE, TRAINED
+from torch.nn.functional import cross_entropy
 
 from mne_specmoe import BrainRVQ, CheckpointError, SpecHiNet, SpecMoEWarning, make_epochs, save_brainrvq, save_expert
 from mne_specmoe.data.locations import channel_locations, standard_positions
@@ -14,9 +15,11 @@ from mne_specmoe.estimators.brainrvq import BrainRVQClassifier, BrainRVQFeaturiz
 from mne_specmoe.models.brainrvq.channels import UntrainedChannelWarning, channel_rows
 from mne_specmoe.models.brainrvq.downstream import pooled_tokens
 from mne_specmoe.signal.canonical import to_network
+from mne_specmoe.signal.cross_spectrum import log_rms
 
 PREDICTORS = BRAINRVQ[1:]
-TRAINED = ("C3", "C4", "T3")
+SEEN = ("C3", "C4", "T3")
+ENCODER = ALONE[BrainRVQFeaturizer]
 pytestmark = pytest.mark.filterwarnings("ignore::mne_specmoe.UntrainedWarning")
 
 
@@ -27,7 +30,7 @@ def encoder_file(tmp_path_factory):
         torch.manual_seed(0)
         network = BrainRVQ(depth=2, n_codes=16)
         torch.nn.init.normal_(network.encoder.norm.bias)
-    network.encoder.trunk.trained_rows[channel_rows(TRAINED).rows] = True
+    network.encoder.trunk.trained_rows[channel_rows(SEEN).rows] = True
     path = save_brainrvq(network, tmp_path_factory.mktemp("brainrvq") / "encoder.safetensors")
     return path, network.encoder
 
@@ -95,11 +98,11 @@ def test_unknown_channels_take_the_row_of_the_nearest_electrode(kind, as_list, m
     montage = {"E1": places["O1"] + 0.002, "E2": places["F4"] - 0.002, "Cz": places["CZ"]}
     strange.set_montage(mne.channels.make_dig_montage(montage, coord_frame="head"))
     X = [strange[:5], strange[5:]] if as_list else strange
-    estimator = make(kind, on_unknown="nearest").fit(X)
+    estimator = make(kind, on_unknown="nearest", **ENCODER).fit(X)
     assert estimator.rows_.tolist() == channel_rows(["O1", "F4", "Cz"]).rows.tolist()
     np.testing.assert_allclose(estimator.locations_[0], places["O1"] + 0.002, atol=1e-6)
-    expected = outputs(make(kind).fit(renamed(epochs, "O1", "F4", "Cz")), renamed(epochs, "O1", "F4", "Cz"))
-    np.testing.assert_array_equal(outputs(estimator, X), expected)
+    named = renamed(epochs, "O1", "F4", "Cz")
+    np.testing.assert_array_equal(outputs(estimator, X), outputs(make(kind, **ENCODER).fit(named), named))
 
 
 def test_names_of_the_10_05_system_have_a_place_without_a_montage(make, epochs, X):
@@ -133,13 +136,16 @@ def test_sites_of_a_biosemi_cap_are_where_the_montage_says(make, epochs):
 
 
 @pytest.mark.parametrize("kind", BRAINRVQ)
-def test_arrays_without_names_are_taken_with_a_warning(kind, make, outputs, X, y):
-    estimator = make(kind, sfreq=160)
+@pytest.mark.parametrize("method", ["fit", "fit_transform"])
+def test_arrays_without_names_are_taken_with_a_warning(kind, method, make, outputs, X, y):
+    estimator = make(kind, sfreq=160, **ENCODER)
+    if not hasattr(estimator, method):
+        method = "fit"
     with pytest.warns(SpecMoEWarning, match="no channel names.*ch_names") as caught:
-        estimator.fit(X, y)
+        getattr(estimator, method)(X, y)
     assert [warning.filename for warning in caught if "no channel names" in str(warning.message)] == [__file__]
     assert estimator.rows_.tolist() == [0, -1, -1, -1]
-    # Channels are all alike to the network, so that the order of unnamed ones cannot matter.
+    # Channels are all alike to the encoder, so that the order of unnamed ones cannot matter.
     np.testing.assert_allclose(outputs(estimator, X[:, ::-1]), outputs(estimator, X), rtol=1e-3, atol=1e-4)
 
 
@@ -160,7 +166,7 @@ def test_channels_that_pretraining_never_saw_are_warned_about(kind, make, epochs
 
 @pytest.mark.filterwarnings("error::mne_specmoe.SpecMoEWarning")
 def test_channels_that_pretraining_saw_are_not(make, epochs, encoder_file):
-    make(BrainRVQFeaturizer, weights=encoder_file[0]).fit(renamed(epochs, *TRAINED))
+    make(BrainRVQFeaturizer, weights=encoder_file[0]).fit(renamed(epochs, *SEEN))
     make(BrainRVQFeaturizer, weights=encoder_file[0]).fit(renamed(epochs, "C3", "C4", "T7"))
 
 
@@ -173,34 +179,42 @@ def cut(n_times, *, n_epochs=4, sfreq=200):
     return mne.EpochsArray(epochs.get_data()[..., :n_times], epochs.info, epochs.events, verbose="ERROR")
 
 
-def test_epochs_that_include_their_end_point_are_whole_seconds(make):
-    featurizer = make(BrainRVQFeaturizer)
+def test_epochs_that_include_their_end_point_are_whole_seconds_to_the_encoder(make):
+    featurizer = make(BrainRVQFeaturizer, **ENCODER)
     expected = featurizer.fit_transform(cut(800))
     for n_times in (801, 899):
         np.testing.assert_array_equal(featurizer.fit_transform(cut(n_times)), expected)
     filled = np.pad(cut(900).get_data(), ((0, 0), (0, 0), (0, 100)))
-    named = make(BrainRVQFeaturizer, ch_names=cut(900).ch_names)
+    named = make(BrainRVQFeaturizer, ch_names=cut(900).ch_names, **ENCODER)
     np.testing.assert_allclose(featurizer.fit_transform(cut(900)), named.fit_transform(filled), rtol=1e-6)
+
+
+def test_the_other_parts_read_all_samples_and_no_more(make):
+    for n_times in (801, 899, 900):
+        expected = log_rms(to_network(cut(n_times).get_data(), 200))
+        found = make(BrainRVQFeaturizer, parts=("amplitude",)).fit_transform(cut(n_times))
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", None])
 def test_long_epochs_are_cut_into_windows(pooling, make):
     long = cut(31 * 200, n_epochs=2)
-    featurizer = make(BrainRVQFeaturizer, pooling=pooling).fit(long)
+    featurizer = make(BrainRVQFeaturizer, pooling=pooling, **ENCODER).fit(long)
     x, rows = to_network(long.get_data(), 200), torch.from_numpy(featurizer.rows_)
     with torch.no_grad():
         parts = [pooled_tokens(featurizer.encoder_, w, rows, pooling or "channels") for w in x.split([3200, 3000], -1)]
-        expected = featurizer.encoder_.norm((16 * parts[0] + 15 * parts[1]) / 31).flatten(1)
+        expected = featurizer.network_.readout.norm((16 * parts[0] + 15 * parts[1]) / 31).flatten(1)
     np.testing.assert_allclose(featurizer.transform(long), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", PREDICTORS)
-def test_long_epochs_are_learned_except_from_all_tokens(kind, make, outputs, monkeypatch):
+def test_long_epochs_are_learned_except_from_all_tokens(kind, make, outputs):
     long = cut(31 * 200)
-    options = {"max_epochs": 1, "validation_fraction": None}
-    assert np.isfinite(outputs(make(kind, unfreeze_epoch=0, **options).fit(long), long)).all()
+    options = {"unfreeze_epoch": 0, "max_epochs": 1, "validation_fraction": None}
+    for head in (ENCODER, TRAINED[kind]):
+        assert np.isfinite(outputs(make(kind, **head, **options).fit(long), long)).all()
     with pytest.raises(ValueError, match="pooling='flatten' takes epochs of up to 30 s, got 31 s"):
-        make(kind, pooling="flatten", **options).fit(long)
+        make(kind, pooling="flatten", **TRAINED[kind], **options).fit(long)
 
 
 # The encoder
@@ -210,7 +224,7 @@ def test_long_epochs_are_learned_except_from_all_tokens(kind, make, outputs, mon
 def test_the_encoder_comes_from_a_file_of_ours(kind, make, epochs, encoder_file):
     path, stored = encoder_file
     for weights in (path, str(path)):
-        estimator = make(kind, weights=weights, depth=7, max_epochs=5).fit(renamed(epochs, *TRAINED))
+        estimator = make(kind, weights=weights, depth=7, max_epochs=5).fit(renamed(epochs, *SEEN))
         encoder = estimator.encoder_ if kind is BrainRVQFeaturizer else estimator.network_.encoder
         assert not states_differ(encoder, stored)  # frozen, and so with every bit of the file
         assert len(encoder.trunk.blocks) == 2
@@ -242,13 +256,13 @@ def test_the_encoder_comes_from_a_published_file(name, prefix, make, epochs, pub
 
 
 @pytest.mark.parametrize("kind", PREDICTORS)
-def test_the_readouts_norm_starts_as_pretrained_or_afresh(kind, make, epochs, encoder_file):
+@pytest.mark.parametrize("is_trained", [False, True], ids=["solved", "trained"])
+def test_the_readouts_norm_starts_as_pretrained_or_afresh(kind, is_trained, make, epochs, encoder_file):
     path, stored = encoder_file
+    options = {"weights": path, "lr": 1e-12, "max_epochs": 1} | (TRAINED[kind] if is_trained else {})
     expected = {"pretrained": stored.norm.bias.detach().numpy(), "fresh": np.zeros(200)}
     for norm_start, bias in expected.items():
-        estimator = make(kind, weights=path, norm_start=norm_start, lr=1e-12, max_epochs=1).fit(
-            renamed(epochs, *TRAINED)
-        )
+        estimator = make(kind, norm_start=norm_start, **options).fit(renamed(epochs, *SEEN))
         np.testing.assert_allclose(estimator.network_.readout.norm.bias.detach(), bias, atol=1e-6)
 
 
@@ -259,10 +273,12 @@ def test_random_encoders_have_the_depth_and_the_arithmetic_asked_for(make, epoch
 
 
 @pytest.mark.parametrize("kind", PREDICTORS)
-def test_learning_rates_fall_from_the_head_to_the_embeddings(kind, make, epochs, encoder_file):
+@pytest.mark.parametrize("is_trained", [False, True], ids=["solved", "trained"])
+def test_learning_rates_fall_from_the_head_to_the_embeddings(kind, is_trained, make, epochs, encoder_file):
     path, stored = encoder_file
     options = {"unfreeze_epoch": 0, "max_epochs": 1, "validation_fraction": None, "lr": 1e-3, "encoder_lr": 1e-4}
-    network = make(kind, weights=path, layer_decay=0.5, **options).fit(renamed(epochs, *TRAINED)).network_
+    options |= TRAINED[kind] if is_trained else ENCODER
+    network = make(kind, weights=path, layer_decay=0.5, **options).fit(renamed(epochs, *SEEN)).network_
     after, before = network.encoder.state_dict(), stored.state_dict()
     moved = {name: (after[name] - before[name]).abs().max().item() for name in before if after.get(name) is not None
              and after[name].is_floating_point()}  # fmt: skip
@@ -275,68 +291,108 @@ def test_learning_rates_fall_from_the_head_to_the_embeddings(kind, make, epochs,
         "patch_embedding.convs.0.weight": 0.125e-4,
     }
     assert {name: moved[name] for name in rates} == pytest.approx(rates, rel=0.1)
-    head = network.readout.head.weight.abs().max().item()
-    assert head == pytest.approx(1e-3, rel=0.2)
+    readout = network.readout
+    head = readout.head.weight if is_trained else readout.norm.bias - stored.norm.bias  # a trained head starts near 0
+    assert head.abs().max().item() == pytest.approx(1e-3, rel=0.2)
     assert not network.training
 
 
 @pytest.mark.parametrize("kind", PREDICTORS)
-def test_a_freed_encoder_changes_and_notes_the_channels(kind, make, epochs, encoder_file):
+@pytest.mark.parametrize("is_trained", [False, True], ids=["solved", "trained"])
+def test_a_freed_encoder_changes_and_notes_the_channels(kind, is_trained, make, epochs, encoder_file):
     path, stored = encoder_file
     names = ("C3", "C4", "Oz")
+    options = {"weights": path, "unfreeze_epoch": 1, "max_epochs": 2, "validation_fraction": None}
+    options |= TRAINED[kind] if is_trained else ENCODER
     with pytest.warns(UntrainedChannelWarning, match="'Oz'"):
-        estimator = make(kind, weights=path, unfreeze_epoch=1, max_epochs=2).fit(renamed(epochs, *names))
+        estimator = make(kind, **options).fit(renamed(epochs, *names))
     changed = states_differ(estimator.network_.encoder, stored)
     assert {"trunk.channel_embedding", "trunk.blocks.0.attention.qkv.weight", "trunk.trained_rows"} <= changed
     assert [row["experts_frozen"] for row in estimator.history_] == [True, False]
     assert estimator.network_.encoder.trunk.trained_rows[channel_rows(["Oz"]).rows[1]]
 
 
+@pytest.mark.parametrize("kind", PREDICTORS)
+@pytest.mark.parametrize("is_trained", [False, True], ids=["solved", "trained"])
+def test_an_encoder_that_training_makes_worse_stays_as_it_was(kind, is_trained, make, epochs, encoder_file):
+    path, stored = encoder_file
+    options = {"weights": path, "unfreeze_epoch": 20, "max_epochs": 21, "lr": 0.01, "encoder_lr": 10.0}
+    options |= TRAINED[kind] if is_trained else ENCODER
+    with pytest.warns(UntrainedChannelWarning, match="'Oz'"):
+        estimator = make(kind, **options).fit(renamed(epochs, "C3", "C4", "Oz"))
+    *frozen, free = [row["valid_loss"] for row in estimator.history_]
+    assert free > min(frozen)
+    assert not states_differ(estimator.network_.encoder, stored)
+
+
 # The head
 
 
 @pytest.mark.parametrize("kind", PREDICTORS)
-@pytest.mark.parametrize("pooling", ["mean", "cls", "flatten"])
-def test_every_pooling_learns_frozen_and_free(kind, pooling, make, outputs, epochs):
+@pytest.mark.parametrize(
+    ("head", "pooling"),
+    [("solved", "mean"), ("solved", "cls"), ("solved", None)]
+    + [("trained", "mean"), ("trained", "cls"), ("trained", "flatten")],
+)
+def test_every_pooling_learns_frozen_and_free(kind, head, pooling, make, outputs, epochs):
+    options = TRAINED[kind] if head == "trained" else ENCODER
     for unfreeze_epoch in (None, 1):
-        estimator = make(kind, pooling=pooling, unfreeze_epoch=unfreeze_epoch, max_epochs=2).fit(epochs)
+        estimator = make(kind, pooling=pooling, unfreeze_epoch=unfreeze_epoch, max_epochs=2, **options).fit(epochs)
         found = outputs(estimator, epochs)
         assert np.isfinite(found).all()
         assert found.std(0).max() > 0
-        assert estimator.network_.config.pooling == pooling
+        assert estimator.network_.config.pooling == (pooling or "channels")
+
+
+@pytest.mark.usefixtures("no_network_runs")
+@pytest.mark.parametrize("kind", PREDICTORS)
+def test_a_head_says_which_poolings_it_can_read(kind, make, epochs):
+    with pytest.raises(ValueError, match="pooling='flatten' is not known; allowed: 'mean', 'cls', None"):
+        make(kind, pooling="flatten").fit(epochs)
+    with pytest.raises(ValueError, match="pooling=None is not known; allowed: 'mean', 'cls', 'flatten'"):
+        make(kind, pooling=None, **TRAINED[kind]).fit(epochs)
 
 
 def test_smooth_labels_make_a_classifier_less_sure(make, epochs, y):
     sure = {}
     for smoothing in (0.0, 0.5):
         options = {"label_smoothing": smoothing, "max_epochs": 40, "lr": 0.01, "validation_fraction": None}
+        options |= TRAINED[BrainRVQClassifier]
         sure[smoothing] = make(BrainRVQClassifier, **options).fit(epochs, y).predict_proba(epochs).max(1).mean()
     assert sure[0.5] < sure[0.0] - 0.05
 
 
+def test_a_solved_head_has_no_smooth_labels(make, epochs, y):
+    found = [make(BrainRVQClassifier, label_smoothing=each).fit(epochs, y).predict_proba(epochs) for each in (0, 0.5)]
+    np.testing.assert_array_equal(*found)
+
+
 def test_validation_compares_with_the_true_labels(make, epochs, y):
-    # As the head is still at its start, the loss is that of a network that knows nothing, smooth or not.
-    options = {"max_epochs": 1, "lr": 1e-12, "label_smoothing": 0.3}
+    options = {"max_epochs": 1, "lr": 0.1, "label_smoothing": 0.3} | TRAINED[BrainRVQClassifier]
     classifier = make(BrainRVQClassifier, **options).fit(epochs, y)
-    network = classifier.network_
-    with torch.no_grad():
-        network.readout.head.weight.normal_()
     criterion = classifier.net_.criterion_
     logits, target = torch.randn(6, 2), torch.tensor([0, 1, 1, 0, 1, 0])
     losses = [criterion.train(mode)(logits, target).item() for mode in (True, False)]
-    expected = [
-        torch.nn.functional.cross_entropy(logits, target, criterion.weight, label_smoothing=smoothing).item()
-        for smoothing in (0.3, 0.0)
-    ]
+    expected = [cross_entropy(logits, target, criterion.weight, label_smoothing=each).item() for each in (0.3, 0.0)]
     assert losses == pytest.approx(expected)
     assert losses[0] != pytest.approx(losses[1])
+    valid = classifier.validation_indices_
+    logits = torch.from_numpy(np.log(classifier.predict_proba(epochs)[valid]))
+    target = torch.from_numpy(y[valid] - 1)
+    smooth, true = (
+        cross_entropy(logits, target, criterion.weight.double(), label_smoothing=each).item() for each in (0.3, 0.0)
+    )
+    assert classifier.history_[0]["valid_loss"] == pytest.approx(true, rel=1e-4)
+    assert smooth != pytest.approx(true, rel=1e-2)
 
 
-def test_a_regressor_finds_a_frequency_that_it_has_not_seen(make):
+@pytest.mark.parametrize("is_trained", [False, True], ids=["solved", "trained"])
+def test_a_regressor_finds_a_frequency_that_it_has_not_seen(is_trained, make):
     epochs, _, _ = make_epochs(120, n_channels=2, duration=1, n_subjects=1)
     frequency = np.random.default_rng(0).uniform(8, 30, 120)
     epochs._data += 50e-6 * np.sin(2 * np.pi * frequency[:, None, None] * epochs.times)
-    regressor = make(BrainRVQRegressor, max_epochs=150, lr=5e-3).fit(epochs[:90], frequency[:90])
+    trained = TRAINED[BrainRVQRegressor] | {"max_epochs": 150, "lr": 5e-3}
+    regressor = make(BrainRVQRegressor, **(trained if is_trained else ENCODER)).fit(epochs[:90], frequency[:90])
     assert regressor.score(epochs[90:], frequency[90:]) > 0.5
 
 
@@ -376,7 +432,9 @@ def test_weights_of_either_family_are_told_apart(make, epochs, encoder_file):
 
 def test_estimators_share_the_parameters_that_mean_the_same():
     shared = {"weights", "sfreq", "unit", "ch_names", "batch_size", "device", "precision", "verbose", "random_state"}
+    shared |= {"center_by"}
     training = {"unfreeze_epoch", "max_epochs", "lr", "weight_decay", "validation_fraction", "patience", "group_column"}
+    training |= {"head", "callbacks"}
     for ours, theirs in zip(BRAINRVQ, SPECMOE, strict=True):
         own, other = ours().get_params(), theirs().get_params()
         names = shared | (training if ours in PREDICTORS else set())

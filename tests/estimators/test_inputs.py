@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
-from estimator_families import CLASSIFIERS, ESTIMATORS, FEATURIZERS, PREDICTORS, REGRESSORS, SPECMOE
+from estimator_families import CLASSIFIERS, ESTIMATORS, FEATURIZERS, PREDICTORS, REGRESSORS, SPECMOE, TRAINED
 
 from mne_specmoe import (
     AmplitudeWarning,
@@ -107,6 +107,15 @@ def test_an_epoch_alone_gets_exactly_what_it_gets_in_bulk(kind, make, outputs, f
     some = [70, 3, 40, 3]
     np.testing.assert_array_equal(outputs(estimator, many[some]), expected[some])
     np.testing.assert_array_equal(outputs(estimator, [many[:1], many[1:]]), expected)
+
+
+@pytest.mark.parametrize("is_trained", [False, True], ids=["solved", "trained"])
+@pytest.mark.parametrize("kind", PREDICTORS)
+def test_the_order_of_epochs_changes_nothing(kind, is_trained, make, outputs, epochs):
+    head = {"head": TRAINED[kind]["head"]} if is_trained else {}
+    estimator = make(kind, **head).fit(epochs, np.arange(24) % 3)
+    order = np.random.default_rng(0).permutation(24)
+    np.testing.assert_array_equal(outputs(estimator, epochs[order]), outputs(estimator, epochs)[order])
 
 
 @pytest.mark.parametrize("kind", FEATURIZERS)
@@ -292,9 +301,9 @@ def test_fitting_and_transforming_at_once_warns_once_and_gives_the_same(kind, ma
 
 @pytest.mark.parametrize("kind", FEATURIZERS)
 def test_short_arrays_without_a_rate_are_padded_with_a_warning(kind, make):
-    short = 1e-5 * np.random.default_rng(0).standard_normal((4, 2, 50))
+    short = 1e-5 * np.random.default_rng(0).standard_normal((4, 2, 30))
     featurizer = make(kind)
-    with pytest.warns(SpecMoEWarning, match=r"50 samples.*padded"):
+    with pytest.warns(SpecMoEWarning, match=r"30 samples.*padded"):
         assert np.isfinite(featurizer.fit(short).transform(short)).all()
 
 
@@ -344,8 +353,8 @@ BAD_X = {
     "recording": (lambda epochs, X: raw_of(epochs), {}, TypeError, "RawArray.*no epochs"),
     "average": (lambda epochs, X: epochs.average(), {}, TypeError, "EvokedArray.*no epochs"),
     "no EEG": (lambda epochs, X: eye_movements(epochs), {}, ValueError, "no EEG channels"),
-    "Epochs under 1 s": (lambda epochs, X: shorter(epochs), {}, ValueError, "at least 1 s"),
-    "array under 1 s": (lambda epochs, X: X[..., :150], {"sfreq": 160}, ValueError, "at least 1 s"),
+    "Epochs under 0.2 s": (lambda epochs, X: epochs.copy().crop(0, 0.15), {}, ValueError, "at least 0.2 s"),
+    "array under 0.2 s": (lambda epochs, X: X[..., :30], {"sfreq": 160}, ValueError, "at least 0.2 s"),
     "Epochs and arrays": (lambda epochs, X: [epochs[0], X[0]], {}, TypeError, "item 1 is of type ndarray"),
     "Epochs of different channels": (lambda epochs, X: [epochs[:2], renamed(epochs)], {}, ValueError, "item 1 lacks"),
     "Epochs of different length": (lambda epochs, X: [epochs[:2], shorter(epochs)], {}, ValueError, "one length"),
@@ -488,8 +497,8 @@ BAD_RUN = {
 }
 BAD_EXPERTS = {
     "layout": ("2d", ValueError, "'channelwise', 'published', None"),
-    "time_pooling": ("median", ValueError, "'mean', 'max'"),
     "channel_pooling": ("sum", ValueError, "'mean', 'max'"),
+    "readout": ("embedding.mean", TypeError, "readout must be a list or tuple of 'stage.statistic'"),
     "n_experts": (0, ValueError, "n_experts must be >= 1"),
     "weights": (3, TypeError, r"weights must be a name \('starter',.*\), a path"),
 }
@@ -513,11 +522,14 @@ BAD_TRAINING = {
     "callbacks": (["early stopping"], TypeError, "callbacks must be a list of skorch callbacks"),
 }
 BAD_GATE = {
+    "head": ("trained", ValueError, "'mlp'"),
+    "time_pooling": ("median", ValueError, "'mean', 'max'"),
     "gate_scale": ("linear", ValueError, "'log', 'power', 'none'"),
     "dropout": (1.0, ValueError, "dropout must be"),
     "expert_lr": (-1e-3, ValueError, "expert_lr must be > 0"),
 }
 BAD_HEAD = {
+    "head": ("mlp", ValueError, "'trained'"),
     "dropouts": ((0.1, 1.0), ValueError, "dropouts must be"),
     "dropouts ": (0.1, TypeError, "dropouts must be two numbers"),
     "norm_start": (None, ValueError, "'pretrained', 'fresh'"),

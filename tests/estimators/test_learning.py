@@ -7,7 +7,10 @@ from estimator_families import CLASSIFIERS, RANDOM
 from mne_specmoe import SpecMoEClassifier
 from mne_specmoe.estimators.brainrvq import BrainRVQClassifier
 
-CERTAIN = {SpecMoEClassifier: {"dropout": 0.0}, BrainRVQClassifier: {"label_smoothing": 0.0, "lr": 5e-3}}
+CERTAIN = {
+    SpecMoEClassifier: {"head": "mlp", "dropout": 0.0},
+    BrainRVQClassifier: {"head": "trained", "label_smoothing": 0.0, "lr": 5e-3},
+}
 pytestmark = [pytest.mark.real_data, pytest.mark.filterwarnings("ignore::mne_specmoe.UntrainedWarning")]
 
 

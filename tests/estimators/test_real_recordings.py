@@ -9,7 +9,7 @@ import pytest
 
 from mne_specmoe import AmplitudeWarning, SpecMoEFeaturizer
 from mne_specmoe.estimators.brainrvq import BrainRVQFeaturizer
-from mne_specmoe.models.specmoe import network
+from mne_specmoe.models.specmoe import published_layout
 from mne_specmoe.nn.attention import query_normalised_attention
 
 pytestmark = [pytest.mark.real_data, pytest.mark.filterwarnings("ignore::mne_specmoe.UntrainedWarning")]
@@ -68,8 +68,9 @@ def test_every_file_becomes_finite_features(name, layout, data_root):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         features = featurizer.fit_transform(epochs)
-    assert features.shape == (len(epochs.drop_bad()), 128)
+    assert features.shape == (len(epochs.drop_bad()), len(featurizer.get_feature_names_out()))
     assert len(features) > 0
+    assert {"experts", "amplitude", "spectrum", "covariance"} <= set(featurizer.parts_)
     assert np.isfinite(features).all()
     assert name == FLAT or len(features) == 1 or features.std(0).max() > 1e-5
     warned = [warning for warning in caught if warning.category is AmplitudeWarning]
@@ -90,7 +91,8 @@ def test_every_file_becomes_features_of_brainrvq_or_names_its_strange_channels(n
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AmplitudeWarning)
         features = featurizer.fit_transform(epochs)
-    assert features.shape == (len(epochs.drop_bad()), 200)
+    assert features.shape == (len(epochs.drop_bad()), len(featurizer.get_feature_names_out()))
+    assert {"encoder", "amplitude", "spectrum", "covariance"} <= set(featurizer.parts_)
     assert np.isfinite(features).all()
     assert name == FLAT or len(features) == 1 or features.std(0).max() > 1e-5
 
@@ -118,7 +120,14 @@ def arithmetic_epochs(path):
 def test_fused_and_blocked_attention_agree_on_real_epochs(subject, data_root, monkeypatch):
     X, sfreq = arithmetic_epochs(data_root / "eegmat" / f"{subject}.npz")
     featurizer = SpecMoEFeaturizer(
-        None, n_experts=1, layout="published", sfreq=sfreq, unit="uV", channel_pooling=None, random_state=0
+        None,
+        n_experts=1,
+        layout="published",
+        sfreq=sfreq,
+        unit="uV",
+        parts=("experts",),
+        channel_pooling=None,
+        random_state=0,
     ).fit(X)
     calls, features = [], {}
     for form in ("blocked", "fused"):
@@ -127,7 +136,7 @@ def test_fused_and_blocked_attention_agree_on_real_epochs(subject, data_root, mo
             calls.append(form)
             return query_normalised_attention(*args, form=form)
 
-        monkeypatch.setattr(network, "query_normalised_attention", attention)
+        monkeypatch.setattr(published_layout, "query_normalised_attention", attention)
         features[form] = featurizer.transform(X)
     assert set(calls) == {"blocked", "fused"}
     assert np.isfinite(features["fused"]).all()

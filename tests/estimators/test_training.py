@@ -6,9 +6,20 @@ import random
 import numpy as np
 import pytest
 import torch
-from estimator_families import CLASSIFIERS, ESTIMATORS, PREDICTORS, PRETRAINED, RATES, READOUTS, REGRESSORS, SPECMOE
+from estimator_families import (
+    CLASSIFIERS,
+    ESTIMATORS,
+    PREDICTORS,
+    PRETRAINED,
+    RATES,
+    READOUTS,
+    REGRESSORS,
+    SPECMOE,
+    TRAINED,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.base import clone
 from skorch.callbacks import Callback, EarlyStopping
 
 from mne_specmoe import (
@@ -27,6 +38,16 @@ from mne_specmoe.estimators._training import inner_split
 from mne_specmoe.models.specmoe.published import expert_keys, readout_keys
 
 pytestmark = pytest.mark.filterwarnings("ignore::mne_specmoe.UntrainedWarning")
+
+
+@pytest.fixture(scope="session")
+def make(make):
+    """Make an estimator that trains its head by gradient; heads that are solved for have tests of their own."""
+
+    def trained(kind, **parameters):
+        return make(kind, **(TRAINED.get(kind, {}) | parameters))
+
+    return trained
 
 
 # The inner validation split
@@ -192,7 +213,6 @@ def test_frozen_experts_from_files_keep_every_parameter_and_buffer_to_the_bit(ki
     estimator = make(kind, weights=paths[:2], max_epochs=5).fit(epochs)
     for expert, encoder in zip(estimator.network_.experts, encoders, strict=False):
         assert not states_differ(expert, encoder)
-    assert {name for name, _ in encoders[0].named_buffers()} <= set(encoders[0].state_dict())
     assert all(row["experts_frozen"] for row in estimator.history_)
 
 
@@ -218,7 +238,7 @@ def test_experts_that_are_freed_change_in_parameters_and_buffers(kind, unfreeze_
     parameters = {"unfreeze_epoch": unfreeze_epoch, "max_epochs": 2, "validation_fraction": None}
     estimator = make(kind, weights=paths[0], **parameters).fit(epochs)
     changed = set(states_differ(estimator.network_.experts[0], encoders[0]))
-    assert {"down1.short.0.conv.weight", "down1.short.0.norm.running_mean", "attention2.query.weight"} <= changed
+    assert {"short.0.conv.weight", "short.0.norm.running_mean", "attention2.time.query_key.weight"} <= changed
     assert [row["experts_frozen"] for row in estimator.history_] == [True] * unfreeze_epoch + [False] * (
         2 - unfreeze_epoch
     )
@@ -251,8 +271,8 @@ def test_frozen_networks_run_once_per_epoch_of_eeg(kind, make, epochs, rows_per_
         assert estimator.n_iter_ == max_epochs
         counts.append(list(rows_per_run))
     assert counts[0] == counts[1]
-    # A pass over 24 epochs, filled up to whole batches; settling a random expert is one run of 8 rows.
-    assert 24 <= sum(counts[0]) - (8 if kind in SPECMOE else 0) < 2 * 24
+    # A pass over 24 epochs, filled up to whole batches; settling a random expert is two runs of 8 rows.
+    assert 24 <= sum(counts[0]) - (16 if kind in SPECMOE else 0) < 2 * 24
 
 
 # What comes out of training
@@ -405,7 +425,8 @@ def test_a_callback_that_stops_training_leaves_a_fitted_estimator(kind, make, ep
 
 
 @pytest.mark.parametrize("kind", PREDICTORS)
-def test_ctrl_c_ends_the_fit_and_leaves_things_as_they_were(kind, make, fitted, epochs, monkeypatch):
+def test_ctrl_c_ends_training_and_leaves_things_as_they_were(kind, make, epochs, monkeypatch):
+    fitted = make(kind).fit(epochs)
     forward, calls = READOUTS[kind].forward, []
 
     def interrupted(self, *args, **kwargs):
@@ -415,14 +436,29 @@ def test_ctrl_c_ends_the_fit_and_leaves_things_as_they_were(kind, make, fitted, 
         return forward(self, *args, **kwargs)
 
     monkeypatch.setattr(READOUTS[kind], "forward", interrupted)
-    for estimator in (make(kind), fitted(kind)):
-        before = dict(vars(estimator))
+    for estimator in (make(kind), fitted):
         calls.clear()
-        with pytest.raises(KeyboardInterrupt):
-            estimator.fit(epochs)
+        interrupt_fit(estimator, epochs)
         assert calls[0] is True
-        assert before.keys() == vars(estimator).keys()
-        assert all(before[name] is value for name, value in vars(estimator).items())
+
+
+@pytest.mark.parametrize("kind", PREDICTORS)
+def test_ctrl_c_ends_solving_and_leaves_things_as_they_were(kind, fitted, epochs, monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mne_specmoe.estimators._linear.solve", interrupted)
+    for estimator in (clone(fitted(kind)), fitted(kind)):
+        interrupt_fit(estimator, epochs)
+
+
+def interrupt_fit(estimator, epochs):
+    """Fit until an interruption that is to come, and see that nothing has changed."""
+    before = dict(vars(estimator))
+    with pytest.raises(KeyboardInterrupt):
+        estimator.fit(epochs)
+    assert before.keys() == vars(estimator).keys()
+    assert all(before[name] is value for name, value in vars(estimator).items())
 
 
 # Loss, precision
@@ -564,4 +600,5 @@ def test_random_experts_have_the_layout_asked_for_and_are_alive(kind, make, outp
         results[layout] = outputs(estimator, epochs)
         assert results[layout].std(0).max() > 1e-4  # epochs differ
     np.testing.assert_array_equal(results[None], results["channelwise"])
-    assert not np.allclose(results["published"], results["channelwise"])
+    unlike = results["published"].shape != results["channelwise"].shape
+    assert unlike or not np.allclose(results["published"], results["channelwise"])

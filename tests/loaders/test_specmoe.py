@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 from golden_data import load_cases
+from lively_experts import parts
 from specmoe_files import expert, fine_tuned, published_expert, specmoe, write
 from weights_files import damages, rewrite, same_state
 
+from mne_specmoe.assembly import describe
 from mne_specmoe.checkpoint import FORMAT_VERSION, CheckpointError, read_header
 from mne_specmoe.loaders.specmoe import (
     load_encoders,
@@ -20,9 +22,11 @@ from mne_specmoe.loaders.specmoe import (
     load_experts,
     load_specmoe,
     save_expert,
+    save_experts,
     save_specmoe,
 )
 from mne_specmoe.models.registry import BUNDLED
+from mne_specmoe.models.specmoe.config import SpecHiNetConfig
 from mne_specmoe.models.specmoe.network import SpecHiNet
 
 EXPERTS = [name for name in BUNDLED if read_header(name).architecture.startswith("specmoe")]
@@ -45,7 +49,7 @@ def test_an_expert_comes_back_as_it_was_saved(tmp_path, layout):
     assert not loaded.training
     assert same_state(loaded, saved)
     x = eeg(1, 2, 480)
-    assert all(torch.equal(a, b) for a, b in zip(loaded(x), saved(x), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(parts(loaded(x)), parts(saved(x)), strict=True))
 
 
 def test_experts_of_different_amplitudes_do_not_mix(tmp_path):
@@ -58,11 +62,79 @@ def test_the_header_says_what_the_file_holds(tmp_path):
     path = save_expert(expert(dropout=0.1), tmp_path / "e", training={"steps": 7})
     header = read_header(str(path))
     assert header.architecture == "specmoe-expert"
-    assert header.config == {"layout": "channelwise", "dropout": 0.1, "amplitude": "absolute", "decoder": "signal"}
+    assert header.config == asdict(SpecHiNetConfig(dropout=0.1))
+    assert header.config["edition"] == 2
     assert header.training == {"steps": 7}
     assert header.format_version == FORMAT_VERSION
     assert header.package_version
     assert read_header(save_expert(expert(), tmp_path / "f")).training == {}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"decoder": "gains", "bypass": False, "told_mask": True, "n_mixtures": 0, "masked_norms": False},
+        {"decoder": "envelope", "amplitude": "absolute", "dropout": 0.3, "n_mixtures": 3},
+        {"layout": "published"},
+    ],
+)
+def test_a_set_of_experts_comes_back_as_it_was_saved(tmp_path, options):
+    saved = [expert(**options), SpecHiNet(**options)]
+    path = save_experts(saved, tmp_path / "experts", precision="float32")
+    assert read_header(path).config == {"n_experts": 2, "expert": asdict(saved[0].config)}
+    loaded = load_experts(path)
+    assert len(loaded) == 2
+    for ours, theirs in zip(loaded, saved, strict=True):
+        assert ours.config == theirs.config
+        assert same_state(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("decoder", ("gains", "envelope")),
+        ("n_mixtures", (1, 2)),
+        ("masked_norms", (True, False)),
+        ("told_mask", (True, False)),
+    ],
+)
+def test_a_set_holds_experts_of_one_architecture(tmp_path, name, values):
+    with pytest.raises(ValueError, match=f"experts must have one {name}, got"):
+        save_experts([expert(**{name: value}) for value in values], tmp_path / "experts")
+
+
+def of_first_edition(state: dict, header: dict) -> None:
+    """What the first edition's files look like: other names of tensors, and no edition."""
+    for name in [name for name in state if ".short." in name and ".down" not in name and ".up" not in name]:
+        state[name.replace("short.", "down1.short.")] = state.pop(name)
+    if header["architecture"] == "specmoe-experts":
+        header["config"] |= header["config"].pop("expert")
+    for name in ("bypass", "told_mask", "masked_norms", "n_mixtures", "edition"):
+        header["config"].pop(name, None)
+
+
+@pytest.mark.parametrize("kind", ["expert", "experts", "specmoe"])
+def test_a_file_of_the_first_edition_ends_in_one_clear_line(tmp_path, kind):
+    path = tmp_path / "old.safetensors"
+    if kind == "specmoe":
+        save_specmoe(specmoe(), path)
+    else:
+        save_expert(expert(), path) if kind == "expert" else save_experts([expert()], path)
+    rewrite(path, of_first_edition)
+    message = 'first edition, which this version cannot read.*Pretrain again, or take weights="starter"'
+    for load in (load_specmoe,) if kind == "specmoe" else (load_expert, load_experts, load_encoders):
+        with pytest.raises(CheckpointError, match=message) as caught:
+            load(path)
+        assert "\n" not in str(caught.value)
+        assert str(path) in str(caught.value)
+    assert describe(path)["architecture"].startswith("specmoe")  # what it says of itself can still be read
+
+
+def test_a_file_of_a_later_edition_says_which_are_known(tmp_path):
+    path = save_expert(expert(), tmp_path / "new")
+    rewrite(path, lambda state, header: header["config"].update(edition=3))
+    with pytest.raises(CheckpointError, match="edition must be 2, got 3"):
+        load_expert(path)
 
 
 def test_a_specmoe_comes_back_as_it_was_saved(tmp_path):
@@ -192,7 +264,7 @@ def test_a_wrong_tensor_of_a_published_expert_is_named(tmp_path, damage, message
         load_expert(write(tmp_path / "e.pth", content))
 
 
-@damages("encoder.attention1.query.weight", "decoder.up3.long.5.bias")
+@damages("encoder.attention1.time.value.weight", "decoder.envelope_long.contract.bias")
 def test_a_wrong_tensor_of_an_expert_of_ours_is_named(tmp_path, damage, message, name):
     path = save_expert(expert(), tmp_path / "e")
     rewrite(path, lambda state, header: damage(state, name))

@@ -6,7 +6,17 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from mne_specmoe.nn.layers import ConvNormAct, Dropout, MaxPool1d, PhaseConvTranspose1d, SameConv1d, SampleStdLayerNorm
+from mne_specmoe.nn.distributed import CrossProcessBatchNorm1d, join_batch_norms
+from mne_specmoe.nn.layers import (
+    ConvNormAct,
+    Dropout,
+    MaxPool1d,
+    PhaseConvTranspose1d,
+    SameConv1d,
+    SampleStdLayerNorm,
+    add_masked_norms,
+    seeing_masked,
+)
 
 CONVOLUTIONS = {
     "strided and dilated": lambda: nn.Conv1d(3, 5, 7, stride=3, dilation=2, padding=4, bias=False),
@@ -176,3 +186,75 @@ def test_layer_norm_of_a_constant_is_its_bias_with_finite_gradient():
     y.sum().backward()
     torch.testing.assert_close(y, norm.bias.expand(2, 4))
     assert x.grad.isfinite().all()
+
+
+# Normalisations of their own for masked signals
+
+
+def two_sets() -> nn.Sequential:
+    """Two layers, the statistics of whose normalisations differ between clean and masked signals."""
+    torch.manual_seed(0)
+    layers = nn.Sequential(lively("same"), ConvNormAct(nn.Conv1d(5, 3, 3)).double())
+    add_masked_norms(layers)
+    for layer in layers:
+        nn.init.uniform_(layer.masked_norm.running_var, 0.3, 2.0)
+        nn.init.normal_(layer.masked_norm.bias)
+    return layers
+
+
+def test_a_masked_normalisation_begins_as_a_copy():
+    layer = lively("same")
+    add_masked_norms(layer)
+    assert layer.masked_norm is not layer.norm
+    for (name, copied), value in zip(
+        layer.masked_norm.state_dict().items(), layer.norm.state_dict().values(), strict=True
+    ):
+        assert torch.equal(copied, value), name
+        assert copied.data_ptr() != value.data_ptr()
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_each_view_is_normalised_by_its_own_set(training):
+    layers, x = two_sets().train(training), torch.randn(4, 3, 30, dtype=torch.float64)
+    swapped = copy.deepcopy(layers)
+    for layer in swapped:
+        layer.norm, layer.masked_norm = layer.masked_norm, layer.norm
+    clean = layers(x)
+    with seeing_masked(layers):
+        masked = layers(x)
+    assert (clean - masked).abs().max() > 0.1
+    torch.testing.assert_close(swapped(x), masked)
+    with seeing_masked(swapped):
+        torch.testing.assert_close(swapped(x), clean)
+
+
+def test_the_view_is_the_clean_one_again_after_an_error():
+    layers, x = two_sets().eval(), torch.randn(4, 3, 30, dtype=torch.float64)
+    clean = layers(x)
+    with pytest.raises(RuntimeError, match="stop"), seeing_masked(layers):
+        raise RuntimeError("stop")
+    assert torch.equal(layers(x), clean)
+
+
+def test_a_layer_without_a_masked_normalisation_has_one_for_all():
+    layer, x = lively("same").eval(), torch.randn(4, 3, 30, dtype=torch.float64)
+    with seeing_masked(layer):
+        assert torch.equal(layer(x), layer(x))
+    assert layer.masked_norm is None
+    assert not any("masked" in name for name in layer.state_dict())
+
+
+def test_pooling_comes_between_normalisation_and_activation():
+    x = torch.randn(2, 3, 40, dtype=torch.float64)
+    layer = ConvNormAct(SameConv1d(3, 5, 4, bias=False), pool=MaxPool1d(4, 2, 1)).double()
+    for training in (True, False):
+        layer.train(training)
+        expected = nn.functional.gelu(nn.MaxPool1d(4, 2, 1)(copy.deepcopy(layer.norm)(layer.conv(x))))
+        torch.testing.assert_close(layer(x), expected)
+
+
+def test_joining_normalisations_finds_both_sets():
+    layers = join_batch_norms(two_sets())
+    for layer in layers:
+        assert type(layer.norm) is type(layer.masked_norm) is CrossProcessBatchNorm1d
+        assert layer.norm is not layer.masked_norm

@@ -1,7 +1,8 @@
-"""One process of a pretraining run of BrainRVQ, which notes its buffers after every step.
+"""One process of a pretraining run, which notes its buffers after every step.
 
-Started by ``torchrun``: ``rank.py CORPUS FOLDER SETTINGS [TOKENIZER]``, where SETTINGS is JSON with options of
-`pretrain_tokenizer` or, with a tokenizer, of `pretrain_brainrvq`. Writes ``FOLDER/run``, and per process
+Started by ``torchrun``: ``rank.py MODEL CORPUS FOLDER SETTINGS [TOKENIZER]``, where MODEL is ``specmoe`` or
+``brainrvq``, and SETTINGS is JSON with options of `pretrain`, of `pretrain_tokenizer` or, with a tokenizer, of
+`pretrain_brainrvq`. Writes ``FOLDER/run``, and per process
 ``FOLDER/buffers-RANK.json`` with a hash per forward pass in training.
 """
 
@@ -14,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mne_specmoe.pretraining import brainrvq
+from mne_specmoe.pretraining import brainrvq, specmoe
 from mne_specmoe.training import Housekeeping
 
 hashes = []
@@ -37,12 +38,19 @@ def noted(kind: type) -> type:
     return build
 
 
+OBJECTIVES = {
+    specmoe: ("ReconstructionObjective",),
+    brainrvq: ("TokenizerObjective", "CodePredictionObjective"),
+}
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    corpus, folder, settings, *tokenizer = sys.argv[1:]
-    for name in ("TokenizerObjective", "CodePredictionObjective"):
-        setattr(brainrvq, name, noted(getattr(brainrvq, name)))
+    model, corpus, folder, settings, *tokenizer = sys.argv[1:]
+    for module, names in OBJECTIVES.items():
+        for name in names:
+            setattr(module, name, noted(getattr(module, name)))
     run = brainrvq.pretrain_brainrvq if tokenizer else brainrvq.pretrain_tokenizer
+    run = specmoe.pretrain if model == "specmoe" else run
     quiet = Housekeeping(device="cpu", progress=False, log_every=1)
     run(corpus, Path(folder) / "run", *tokenizer, housekeeping=quiet, **json.loads(settings))
     Path(folder, f"buffers-{os.environ['RANK']}.json").write_text(json.dumps(hashes))

@@ -1,9 +1,6 @@
 """From a corpus to a tokenizer and an encoder: bad input before anything is written, resuming, two processes."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from kill_and_resume import kill_and_resume, make_corpus
+from two_processes import assert_same_losses, log, on_two_processes
 
 from mne_specmoe import CheckpointError
 from mne_specmoe._files import file_digest
@@ -54,10 +52,6 @@ def corpus_of(folder: Path, *, names=("C3", "C4"), sfreq: float = 200.0, seconds
     options = {"channels": "all", "edge_seconds": 0.0, "min_seconds": 0.0, "notch": None, "reject_uv": None}
     recording = ArrayRecording("only", data, sfreq, list(names))
     return build_corpus([recording], folder, segment_seconds=seconds, sfreq=sfreq, **options, progress=False)
-
-
-def log(run: Path) -> list[dict]:
-    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
 
 
 def test_a_tokenizer_and_then_an_encoder_come_from_a_corpus(tmp_path, corpus, tokenizer):
@@ -247,30 +241,12 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path, model):
     assert kill_and_resume(tmp_path, model, n_kills=2, n_steps=40, longest=0.3)
 
 
-def on_two_processes(corpus: Corpus, folder: Path, settings: dict, *tokenizer: Path) -> tuple[list[dict], list]:
-    """Log of a run on two processes, and for each the hashes of its buffers after every step."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    script = Path(__file__).with_name("rank.py")
-    command = [sys.executable, *launcher, script, corpus.path, folder, json.dumps(settings), *tokenizer]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(list(map(str, command)), env=environment, check=True, capture_output=True, timeout=240)
-    return log(folder / "run"), [json.loads((folder / f"buffers-{rank}.json").read_text()) for rank in range(2)]
-
-
-def assert_same_losses(one: list[dict], two: list[dict], rtol: float) -> None:
-    """Every term of every line, but for gradients, rates and speed."""
-    assert len(one) == len(two)
-    for line, other in zip(one, two, strict=True):
-        names = [name for name in line if name not in ("segments_per_second", "grad_norm")]
-        np.testing.assert_allclose([other[name] for name in names], [line[name] for name in names], rtol=rtol)
-
-
 def test_a_tokenizer_trains_on_two_processes_as_on_one(tmp_path, corpus):
     """Shares of one and of two segments; sums over processes are rounded otherwise, by some 1e-7 in a step."""
     training = {"max_steps": 6, "batch_size": 3, "lr": 1e-3, "accumulation": 2}
     settings = {"network": TINY, "validation": ["S3"], "training": training}
     pretrain_tokenizer(corpus, tmp_path / "one", **settings, housekeeping=QUIET)
-    two, hashes = on_two_processes(corpus, tmp_path, settings)
+    two, hashes = on_two_processes("brainrvq", corpus.path, tmp_path, settings)
     assert_same_losses(log(tmp_path / "one"), two, rtol=1e-5)
     assert hashes[0] == hashes[1]
     assert len(set(hashes[0])) == len(hashes[0]) == 12
@@ -281,7 +257,7 @@ def test_codebooks_of_two_processes_are_the_same_bit_by_bit_where_codes_are_draw
     network = {**TINY, "n_codes": 32, "init": "kmeans", "revive_after": 2}
     training = {"max_steps": 6, "batch_size": 4, "lr": 1e-3}
     settings = {"network": network, "validation": ["S3"], "training": training}
-    _, hashes = on_two_processes(corpus, tmp_path, settings)
+    _, hashes = on_two_processes("brainrvq", corpus.path, tmp_path, settings)
     assert hashes[0] == hashes[1]
     assert len(set(hashes[0])) == len(hashes[0]) == 6
 
@@ -290,6 +266,6 @@ def test_an_encoder_trains_on_two_processes_as_on_one(tmp_path, corpus, tokenize
     training = {"max_steps": 6, "batch_size": 3, "lr": 1e-3}
     settings = {"network": {"depth": 1, "drop_path": 0.0}, "validation": ["S3"], "training": training}
     pretrain_brainrvq(corpus, tmp_path / "one", tokenizer, **settings, housekeeping=QUIET)
-    two, hashes = on_two_processes(corpus, tmp_path, settings, tokenizer)
+    two, hashes = on_two_processes("brainrvq", corpus.path, tmp_path, settings, tokenizer)
     assert_same_losses(log(tmp_path / "one"), two, rtol=1e-5)
     assert hashes[0] == hashes[1]

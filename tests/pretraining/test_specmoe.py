@@ -1,6 +1,5 @@
 """From a corpus to an expert: where weights come from, settings that must not change, and a run killed at random."""
 
-import json
 import shutil
 import warnings
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from kill_and_resume import kill_and_resume, make_corpus
+from two_processes import assert_same_losses, log, on_two_processes
 
 from mne_specmoe._validation import SpecMoEWarning
 from mne_specmoe.assembly import assemble
@@ -19,6 +19,7 @@ from mne_specmoe.data.synthetic import make_eeg, make_epochs
 from mne_specmoe.estimators.specmoe import SpecMoEFeaturizer
 from mne_specmoe.loaders.specmoe import load_expert
 from mne_specmoe.models.specmoe.masking import MaskConfig
+from mne_specmoe.models.specmoe.targets import N_STATISTICS
 from mne_specmoe.pretraining.specmoe import pretrain
 from mne_specmoe.training import Housekeeping, TrainingConfig
 
@@ -30,10 +31,6 @@ SHORT = {"max_steps": 2, "batch_size": 2, "accumulation": 1}
 def corpus(tmp_path_factory) -> Corpus:
     """Four subjects, two montages, 24 segments of 3 s."""
     return Corpus(make_corpus(tmp_path_factory.mktemp("corpus") / "corpus"))
-
-
-def log(run) -> list[dict]:
-    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
 
 
 def test_three_runs_become_weights_that_the_featurizer_takes(tmp_path, corpus):
@@ -53,7 +50,7 @@ def test_three_runs_become_weights_that_the_featurizer_takes(tmp_path, corpus):
     epochs, *_ = make_epochs(4, n_channels=3, duration=2)
     with warnings.catch_warnings():
         warnings.simplefilter("error", SpecMoEWarning)
-        assert SpecMoEFeaturizer(weights).fit_transform(epochs).shape == (4, 384)
+        assert np.isfinite(SpecMoEFeaturizer(weights, parts=("experts",)).fit_transform(epochs)).all()
 
 
 def test_the_weights_say_what_they_were_trained_on(tmp_path, corpus):
@@ -166,7 +163,7 @@ def test_relative_amplitudes_and_few_channels_are_settings_of_a_run(tmp_path, co
     assert {name: {**result.settings, **result.settings["model"]}[name] for name in options} == options
     with pytest.raises(
         ValueError,
-        match=r"max_channels was 2, now None; max_share was 0.6, now None; model.decoder was 'gains', now 'signal'",
+        match=r"max_channels was 2, now None; max_share was 0.6, now None; model.decoder was 'gains', now 'envelope'",
     ):
         pretrain(
             corpus,
@@ -187,7 +184,8 @@ def test_no_montage_has_more_than_its_share_of_the_steps(tmp_path, corpus, monke
     )
     options = {"max_share": 0.5, "validation": ["S1"], "training": {**SHORT, "max_steps": 12, "batch_size": 1}}
     pretrain(corpus, tmp_path / "run", **options, housekeeping=QUIET)
-    steps = [corpus.montage_of[read(batches, number)[0]] for batches, number in seen if batches.shuffle]
+    drawn = [corpus.montage_of[read(batches, number)[0]] for batches, number in seen if batches.shuffle]
+    steps = drawn[N_STATISTICS:]  # after what the targets' statistics are taken from
     assert np.bincount(steps).tolist() == [6, 6]  # there are 12 segments of the one, 6 of the other
 
 
@@ -201,3 +199,46 @@ def test_bfloat16_trains(tmp_path, corpus):
 def test_a_killed_run_ends_with_the_same_bits(tmp_path):
     """Few kills; by hand, ``python tests/kill_and_resume.py --kills 20``."""
     assert kill_and_resume(tmp_path, "specmoe", n_kills=2, n_steps=16, longest=0.8)
+
+
+def test_an_expert_trains_on_two_processes_as_on_one(tmp_path, corpus):
+    """Shares of one and of two segments; statistics of both views are those of the joined batch.
+
+    Small steps, since rounding decides the direction of Adam's first ones where a gradient is 0.
+    """
+    training = {"max_steps": 2, "batch_size": 3, "lr": 1e-5, "accumulation": 2}
+    settings = {"validation": ["S3"], "training": training, "masked_weight": 1.0}
+    pretrain(corpus, tmp_path / "one", **settings, housekeeping=QUIET)
+    two, hashes = on_two_processes("specmoe", corpus.path, tmp_path, settings)
+    assert_same_losses(log(tmp_path / "one"), two, rtol=1e-5)
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes[0])) == len(hashes[0]) == 4
+
+
+def test_every_setting_of_network_and_loss_is_one_of_the_run(tmp_path, corpus):
+    options = {
+        "decoder": "gains", "bypass": False, "told_mask": True, "n_mixtures": 1, "dropout": 0.1, "clean_share": 0.5,
+        "envelope_weight": 0.2, "masked_weight": 2.0, "spectrum_weight": 2.0, "pair_weight": 0.5,
+    }  # fmt: skip
+    result = pretrain(corpus, tmp_path / "run", **options, training=SHORT, housekeeping=QUIET)
+    assert {name: {**result.settings, **result.settings["model"]}[name] for name in options} == options
+    config = load_expert(result.path).config
+    assert (config.bypass, config.told_mask, config.n_mixtures, config.masked_norms) == (False, True, 1, True)
+    assert {"spectrum", "pairs"} <= set(log(tmp_path / "run")[0])
+
+
+def test_the_papers_loss_has_one_view_and_one_set_of_normalisations(tmp_path, corpus):
+    weights = {"spectrum_weight": 0, "pair_weight": 0}
+    result = pretrain(corpus, tmp_path / "run", **weights, training=SHORT, housekeeping=QUIET)
+    assert not load_expert(result.path).config.masked_norms
+    assert not {"spectrum", "pairs"} & set(log(tmp_path / "run")[0])
+
+
+def test_what_is_read_from_clean_segments_needs_the_channelwise_layout(tmp_path):
+    recording = ArrayRecording("S1", make_eeg(1, 19, 4000, random_state=0)[0], 200.0, [f"E{i}" for i in range(19)])
+    options = {"channels": "all", "edge_seconds": 0.0, "min_seconds": 0.0, "segment_seconds": 3.0}
+    corpus = build_corpus([recording], tmp_path / "corpus", **options, progress=False)
+    for weights, needed in (({"spectrum_weight": 1.0}, "reconstruction alone"), ({"n_mixtures": 1}, "n_mixtures=0")):
+        with pytest.raises(ValueError, match=needed):
+            pretrain(corpus, tmp_path / "run", layout="published", validation=0, **weights, training=SHORT)
+        assert not (tmp_path / "run").exists()

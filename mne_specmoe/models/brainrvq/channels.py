@@ -5,7 +5,6 @@ Source: arXiv:2602.16951, and the list of names that its published system uses.
 
 import difflib
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mne_specmoe._validation import SpecMoEWarning, check_option, listed
+from mne_specmoe._validation import SpecMoEWarning, check_option, listed, warn_caller
 from mne_specmoe.signal.names import NEWER_NAMES, OLDER_NAMES, plain_name
 
 CHANNELS = tuple(
@@ -245,11 +244,10 @@ def _nearest(names: Sequence[str], places: np.ndarray, candidates: Mapping[str, 
 def _warn_untrained(untrained: Sequence[str], n_channels: int) -> None:
     """Warn if there are channels that a checkpoint was not trained on."""
     if untrained:
-        warnings.warn(
+        warn_caller(
             f"The checkpoint was never trained on {len(untrained)} of the {n_channels} channels: {listed(untrained)}. "
             "Their position is random. Drop them, train further, or see aliases and on_unknown.",
             UntrainedChannelWarning,
-            stacklevel=3,
         )
 
 

@@ -4,10 +4,11 @@ Source: arXiv:2602.16951. Shapes in the comments: B batch, C channels, A seconds
 second), D = 200 features.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,6 +16,13 @@ from mne_specmoe._validation import check_number, check_option
 from mne_specmoe.models.brainrvq.channels import channel_rows, unnamed_rows
 from mne_specmoe.models.brainrvq.masking import PATCH_LENGTH
 from mne_specmoe.models.brainrvq.network import MAX_PATCHES, WIDTH, BrainRVQEncoder, TransformerConfig, initialise
+from mne_specmoe.nn.heads import LinearHead, RowwiseLinear, Standardiser
+from mne_specmoe.nn.parts import SIGNAL_PARTS, Part, check_parts, part_features, signal_parts
+from mne_specmoe.signal.cross_spectrum import BANDS
+
+HEADS = ("trained", "linear")
+PARTS = ("encoder", *SIGNAL_PARTS)
+"""Parts of what a head can read, in the order of their features."""
 
 NORM_STARTS = ("pretrained", "fresh")
 _INIT_STD = 0.02
@@ -48,7 +56,10 @@ TOKEN_POOLINGS: dict[str, Callable[[Tensor, int], Tensor]] = {
 """Tokens [B, 1 + L, D] → what is kept of them, given the number of channels."""
 
 POOLINGS = ("mean", "cls", "flatten")
-"""What a `BrainRVQDownstream` can read."""
+"""What a trained head of a `BrainRVQDownstream` can read."""
+
+LINEAR_POOLINGS = ("mean", "cls", "channels")
+"""What a linear one can read."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +74,10 @@ class BrainRVQDownstreamConfig:
         Number of channels.
     n_patches : int | None
         Seconds per epoch. Needed with ``pooling="flatten"``, where it is 30 at most; any number works otherwise.
-    pooling : {"mean", "cls", "flatten"}
-        What the head reads: the mean over all seconds of all channels, normalised; the class token, normalised; or all
-        tokens, class token included, each normalised.
+    pooling : {"mean", "cls", "flatten", "channels"}
+        What the head reads: the mean over all seconds of all channels, normalised; the class token, normalised; all
+        tokens, class token included, each normalised; or, only where the head is linear, the mean over seconds of each
+        channel, normalised.
     depth, qv_bias, qk_norm, layer_scale, drop_path, norm_scope
         Of the encoder, see `mne_specmoe.models.brainrvq.network.TransformerConfig`.
     hidden : int | None
@@ -73,6 +85,15 @@ class BrainRVQDownstreamConfig:
         linear layer.
     dropouts : tuple of float, length 2
         Dropout probabilities of the head of ``"flatten"``, after its first and its second layer.
+    head : {"trained", "linear"}
+        A norm and a head that are trained on tokens, as published, and on the other parts; or one linear layer on all
+        parts, standardised, that is solved for.
+    parts : tuple of str
+        What the head reads, of `PARTS`. A trained head always reads the encoder.
+    n_times : int | None
+        Samples per epoch at 200 Hz; needed by the evoked part.
+    bands : tuple of (float, float)
+        Frequency bands of covariances in Hz.
     """
 
     n_outputs: int
@@ -87,6 +108,10 @@ class BrainRVQDownstreamConfig:
     norm_scope: str = "token"
     hidden: int | None = None
     dropouts: tuple[float, float] = (0.1, 0.1)
+    head: str = "trained"
+    parts: tuple[str, ...] = ("encoder",)
+    n_times: int | None = None
+    bands: tuple[tuple[float, float], ...] = BANDS
 
     def __post_init__(self):
         for name in ("n_outputs", "n_channels"):
@@ -94,9 +119,15 @@ class BrainRVQDownstreamConfig:
         for name in ("n_patches", "hidden"):
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), minimum=1, integer=True)
-        check_option("pooling", self.pooling, POOLINGS)
+        check_option("head", self.head, HEADS)
+        check_option("pooling", self.pooling, LINEAR_POOLINGS if self.head == "linear" else POOLINGS)
         check_dropouts(self.dropouts)
-        object.__setattr__(self, "dropouts", tuple(self.dropouts))  # JSON has lists only
+        check_parts(self.parts, PARTS)
+        for name in ("dropouts", "parts"):  # JSON has lists only
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "bands", tuple(map(tuple, self.bands)))
+        if "evoked" in self.parts and self.n_times is None:
+            raise ValueError("The part 'evoked' needs n_times.")
         self.transformer()
         if self.pooling == "flatten":
             self._check_flatten()
@@ -144,38 +175,97 @@ class Readout(nn.Module):
     ----------
     config : BrainRVQDownstreamConfig
         The architecture.
+    n_features : int
+        Number of features of other parts than the encoder.
     """
 
-    def __init__(self, config: BrainRVQDownstreamConfig):
+    def __init__(self, config: BrainRVQDownstreamConfig, n_features: int = 0):
         super().__init__()
         self.norm = nn.LayerNorm(WIDTH, eps=1e-6)
+        self.n_features = n_features
+        if n_features:
+            self.standardiser = Standardiser(n_features)
         if config.pooling == "flatten":
-            self.head = _flatten_head(config)
+            self.head = _flatten_head(config, n_features)
             initialise(self.head, std=_INIT_STD)
         else:
-            self.head = nn.Linear(WIDTH, config.n_outputs)
+            self.head = RowwiseLinear(WIDTH + n_features, config.n_outputs)
             initialise(self.head, std=_INIT_STD)
             self.head.weight.data.mul_(_HEAD_SCALE)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Map `Pooled` epochs to outputs [B, n_outputs]."""
-        return self.head(self.norm(tokens))
+    def forward(self, tokens: Tensor, features: Tensor | None = None) -> Tensor:
+        """Map `Pooled` epochs, and features [B, n_features] of other parts, to outputs [B, n_outputs]."""
+        x = self.norm(tokens)
+        if self.n_features:
+            x = torch.cat([x.flatten(1), self.standardiser(features)], 1)
+        return self.head(x)
 
 
-def _flatten_head(config: BrainRVQDownstreamConfig) -> nn.Sequential:
-    """Three layers on all tokens."""
-    n_features = (1 + config.n_channels * config.n_patches) * WIDTH
+class LinearReadout(nn.Module):
+    """One linear layer on the standardised features of all parts, and the norm of the tokens.
+
+    Parameters
+    ----------
+    n_features, n_outputs : int
+        Width of the input and of the output.
+    """
+
+    def __init__(self, n_features: int, n_outputs: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(WIDTH, eps=1e-6)
+        self.final_layer = LinearHead(n_features, n_outputs)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features [B, n_features] to outputs [B, n_outputs]."""
+        return self.final_layer(features)
+
+
+class Tokens(Part):
+    """Pooled tokens of the encoder, as a part.
+
+    Parameters
+    ----------
+    n_rows : int | None
+        Number of channels that are kept apart; None if they are pooled.
+    """
+
+    def __init__(self, n_rows: int | None = None):
+        super().__init__((n_rows or 1) * WIDTH)
+        self.keeps_channels = n_rows is not None
+
+    def measure(self, x: Tensor, activations: Tensor) -> Tensor:
+        """See `Part`; `activations` are the tokens, pooled and normalised."""
+        return activations.flatten(1)
+
+    def feature_names(self, ch_names: Sequence[str]) -> list[str]:
+        """``encoder_007``, or ``encoder_Cz_007`` with channels kept apart."""
+        rows = [f"{name}_" for name in ch_names] if self.keeps_channels else [""]
+        return [f"encoder_{row}{i:03d}" for row in rows for i in range(WIDTH)]
+
+
+def make_parts(config: BrainRVQDownstreamConfig) -> nn.ModuleDict:
+    """The parts of a config, in the order of `PARTS`; without the encoder where a head is trained on its tokens."""
+    parts = {}
+    if "encoder" in config.parts and config.head == "linear":
+        parts["encoder"] = Tokens(config.n_channels if config.pooling == "channels" else None)
+    options = {"n_channels": config.n_channels, "n_times": config.n_times, "bands": config.bands}
+    return nn.ModuleDict(parts | signal_parts(config.parts, **options))
+
+
+def _flatten_head(config: BrainRVQDownstreamConfig, n_others: int) -> nn.Sequential:
+    """Three layers on all tokens, and on so many other features."""
+    n_features = (1 + config.n_channels * config.n_patches) * WIDTH + n_others
     hidden = max(4, config.n_patches) * 200 if config.hidden is None else config.hidden
     first, second = config.dropouts
     return nn.Sequential(
         nn.Flatten(),
-        nn.Linear(n_features, hidden),
+        RowwiseLinear(n_features, hidden),
         nn.ELU(),
         nn.Dropout(first),
-        nn.Linear(hidden, _LAST_HIDDEN),
+        RowwiseLinear(hidden, _LAST_HIDDEN),
         nn.ELU(),
         nn.Dropout(second),
-        nn.Linear(_LAST_HIDDEN, config.n_outputs),
+        RowwiseLinear(_LAST_HIDDEN, config.n_outputs),
     )
 
 
@@ -185,7 +275,7 @@ class BrainRVQDownstream(nn.Module):
     Parameters
     ----------
     n_outputs, n_channels, n_patches, pooling, depth, qv_bias, qk_norm, layer_scale, drop_path, norm_scope, hidden, \
-dropouts
+dropouts, head, parts, n_times, bands
         See `BrainRVQDownstreamConfig`.
     ch_names : sequence of str | Tensor of int64, shape (1 + n_channels,) | None
         Names of the channels, or rows, see `mne_specmoe.models.brainrvq.channels.channel_rows`. None: unknown, which
@@ -219,7 +309,6 @@ dropouts
     """
 
     embed_dim = WIDTH
-    pooled_names = Pooled._fields
 
     def __init__(
         self,
@@ -236,6 +325,10 @@ dropouts
         norm_scope: str = "token",
         hidden: int | None = None,
         dropouts: tuple[float, float] = (0.1, 0.1),
+        head: str = "trained",
+        parts: Sequence[str] = ("encoder",),
+        n_times: int | None = None,
+        bands: Sequence[tuple[float, float]] = BANDS,
         ch_names: Sequence[str] | Tensor | None = None,
         encoder: BrainRVQEncoder | None = None,
         norm_start: str = "pretrained",
@@ -251,10 +344,17 @@ dropouts
             pooling=pooling,
             hidden=hidden,
             dropouts=dropouts,
+            head=head,
+            parts=parts,
+            n_times=n_times,
+            bands=bands,
             **{name: getattr(encoder.config, name) for name in _TRANSFORMER},
         )
         self.encoder = encoder
-        self.readout = Readout(self.config)
+        self.parts = make_parts(self.config)
+        n_features = sum(part.n_features for part in self.parts.values())
+        is_linear = head == "linear"
+        self.readout = LinearReadout(n_features, n_outputs) if is_linear else Readout(self.config, n_features)
         if norm_start == "pretrained" and isinstance(encoder.norm, nn.LayerNorm):
             self.readout.norm.load_state_dict(encoder.norm.state_dict())
         encoder.norm = nn.Identity()
@@ -296,18 +396,42 @@ dropouts
             self.encoder.eval()
         return self
 
-    def pool(self, x: Tensor) -> Pooled:
-        """Run the encoder and keep what the readout reads.
+    @property
+    def measured_names(self) -> tuple[str, ...]:
+        """Names of what `measure` returns."""
+        return (*(() if self.config.head == "linear" else Pooled._fields), *self.parts)
+
+    @property
+    def signal_names(self) -> tuple[str, ...]:
+        """Names of what `measure_signals` returns."""
+        return tuple(name for name in self.parts if name != "encoder")
+
+    @property
+    def pooled_names(self) -> tuple[str, ...]:
+        """Names of what `pool` returns."""
+        if self.config.head == "linear":
+            return ("features",)
+        return (*Pooled._fields, "features") if len(self.parts) else Pooled._fields
+
+    @property
+    def standardised(self) -> tuple[str, ...]:
+        """Names of what `standardise` needs; a linear head is solved for, with its standardisation."""
+        return () if self.config.head == "linear" else self.pooled_names[1:]
+
+    def measure(self, x: Tensor, kept: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Run the encoder, and measure all that depends on the epoch alone.
 
         Parameters
         ----------
         x : Tensor, shape (n_batch, n_channels, n_times)
             200 Hz, units of 100 µV.
+        kept : Tensor of int64, shape (n_channels,) | None
+            Places of the channels among those of the network, which knows where these are; None for all.
 
         Returns
         -------
-        pooled : Pooled
-            What the readout reads.
+        measured : tuple of Tensor
+            One row per epoch; `measured_names` says what they are.
 
         Raises
         ------
@@ -320,7 +444,77 @@ dropouts
                 f"This head reads epochs of {config.n_patches} s, got {x.shape[-1]} samples at 200 Hz, which are "
                 f"{n_whole_seconds(x.shape[-1])} s; cut them to that length, or use pooling='mean'."
             )
-        return Pooled(pooled_tokens(self.encoder, x, self.rows, config.pooling))
+        if config.head == "linear" and "encoder" not in self.parts:
+            return self.measure_signals(x)
+        rows = self.rows if kept is None else self.rows[torch.cat([kept.new_zeros(1), kept + 1]).to(self.rows.device)]
+        tokens = pooled_tokens(self.encoder, x, rows, config.pooling)
+        if config.head == "linear":
+            tokens = self.parts["encoder"].measure(x, self.readout.norm(tokens))
+        return (tokens, *self.measure_signals(x))
+
+    def measure_signals(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Measure what needs no encoder.
+
+        Parameters
+        ----------
+        x : Tensor, shape (n_batch, n_channels, n_times)
+            200 Hz, units of 100 µV.
+
+        Returns
+        -------
+        measured : tuple of Tensor
+            One row per epoch; `signal_names` says what they are.
+        """
+        return tuple(self.parts[name].measure(x) for name in self.signal_names)
+
+    def from_measured(self, *measured: Tensor, whiteners: Mapping[str, Tensor] | None = None) -> tuple[Tensor, ...]:
+        """Turn what was measured into what the readout reads.
+
+        Parameters
+        ----------
+        *measured : Tensor
+            What `measure` returns, or `measure_signals`.
+        whiteners : mapping of str to Tensor | None
+            Names of parts → inverse square roots of the references to see each epoch's covariances from, shape
+            (n_batch, n_sets, size, size). None: the network's own.
+
+        Returns
+        -------
+        pooled : tuple of Tensor
+            One row per epoch; `pooled_names` says what they are.
+        """
+        return part_features(self.parts, measured, whiteners)
+
+    def pool(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Run the encoder and compute all that the readout reads.
+
+        Parameters
+        ----------
+        x : Tensor, shape (n_batch, n_channels, n_times)
+            200 Hz, units of 100 µV.
+
+        Returns
+        -------
+        pooled : Pooled | tuple of Tensor
+            One row per epoch; `pooled_names` says what they are.
+
+        Raises
+        ------
+        ValueError
+            If the head reads epochs of another length.
+        """
+        pooled = self.from_measured(*self.measure(x))
+        return Pooled(*pooled) if self.pooled_names == Pooled._fields else pooled
+
+    def standardise(self, features: Tensor) -> None:
+        """Let the head learn the mean and deviation of other parts' features.
+
+        Parameters
+        ----------
+        features : Tensor, shape (n_epochs, n_features)
+            What the parts say of the epochs to train on.
+        """
+        self.readout.standardiser.standardise(features)
 
     def layer_scales(self, decay: float) -> dict[str, float]:
         """Factors of the encoder's learning rate, smaller from the last block to the first and to the embeddings.

@@ -32,7 +32,7 @@ class SpectralGains(nn.Module):
         """Scale the spectrogram of x [B, C, T], channel by channel, by gains from features [B·C, n_features, n]."""
         n_times = x.shape[-1]
         spectrum = stft(x.to(torch.promote_types(x.dtype, torch.float32)), n_fft=N_FFT, hop=HOP)  # [B, C, F, M]
-        weights = _frame_weights(features.shape[-1], spectrum.shape[-1], n_times / features.shape[-1])
+        weights = frame_weights(features.shape[-1], spectrum.shape[-1], n_times / features.shape[-1])
         framed = F.gelu(features) @ weights.to(features)  # [G, n_features, M]
         gains = self.linear(framed.transpose(1, 2)).transpose(1, 2)  # [G, F, M]
         scaled = spectrum * gains.to(x.device, spectrum.real.dtype).view(spectrum.shape)
@@ -40,10 +40,13 @@ class SpectralGains(nn.Module):
 
 
 @lru_cache(maxsize=32)
-def _frame_weights(n_tokens: int, n_frames: int, step: float) -> Tensor:
-    """Weights [n_tokens, n_frames] of tokens, `step` samples apart, in frames: 1 at its centre, 0 a frame away."""
+def frame_weights(n_tokens: int, n_frames: int, step: float) -> Tensor:
+    """Weights [n_tokens, n_frames] of tokens, `step` samples apart, in frames: most at its centre, 0 a frame away.
+
+    A frame whose centre is beyond the first or the last token counts as centred there.
+    """
     with torch.inference_mode(False):  # the weights may serve training later on
         tokens = (torch.arange(n_tokens, dtype=torch.float64)[:, None] + 0.5) * step
-        centres = torch.arange(n_frames, dtype=torch.float64) * HOP
+        centres = (torch.arange(n_frames, dtype=torch.float64) * HOP).clamp(tokens.min(), tokens.max())
         weights = (1 - (tokens - centres).abs() / HOP).clamp_min(0)
         return (weights / weights.sum(0)).float()

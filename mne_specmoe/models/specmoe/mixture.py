@@ -1,22 +1,30 @@
-"""SpecMoE: several experts on one signal, weighed by a gate that reads the power spectrum.
+"""SpecMoE: several experts on one signal, and a head that reads them and what the signal itself says.
 
 Source: arXiv:2603.16739. Shapes in the comments: B batch, C channels, E experts, F frequencies.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from mne_specmoe._validation import check_number, check_option
-from mne_specmoe.models.specmoe.network import EMBED_DIM, LAYOUTS, SpecHiNet, SpecHiNetConfig, SpecHiNetEncoder
-from mne_specmoe.nn.heads import POOLINGS, PredictionHead
+from mne_specmoe.models.specmoe.config import EMBED_DIM, LAYOUTS, SpecHiNetConfig
+from mne_specmoe.models.specmoe.network import STAGES, SpecHiNet, SpecHiNetEncoder
+from mne_specmoe.nn.activations import ActivationStatistics, check_readout
+from mne_specmoe.nn.heads import POOLINGS, LinearHead, PredictionHead, Standardiser
+from mne_specmoe.nn.parts import SIGNAL_PARTS, check_parts, part_features, signal_parts
 from mne_specmoe.signal.canonical import SFREQ
+from mne_specmoe.signal.cross_spectrum import BANDS
 from mne_specmoe.signal.spectral import welch_psd
 
 GATE_SCALES = ("log", "power", "none")
+HEADS = ("mlp", "linear")
+PARTS = ("experts", *SIGNAL_PARTS)
+"""Parts of what a head can read, in the order of their features."""
+
 _PSD_FLOOR = 1e-10  # (100 µV)²/Hz, far below any amplifier's noise: keeps the logarithm of a flat channel finite
 
 
@@ -44,8 +52,25 @@ class SpecMoEConfig:
         Width of the prediction head (None: 128 per expert).
     dropout : float
         Dropout probability of head and experts.
-    amplitude : {"absolute", "relative"}
+    amplitude : {"absolute", "relative"} | None
         Of the experts, see `SpecHiNetConfig`.
+    head : {"mlp", "linear"}
+        What reads the parts. ``"mlp"``: gates weigh the experts' embeddings, as published, and a network of one hidden
+        layer reads them and the other parts. ``"linear"``: one linear layer on statistics of the experts' stages and
+        on the other parts, all standardised; there is no gate.
+    parts : tuple of str
+        What the head reads, of `PARTS`.
+    readout : tuple of str
+        What is taken of the experts where the head is linear, see `mne_specmoe.nn.activations.ActivationStatistics`.
+    n_chans : int | None
+        Number of channels; needed unless the head reads nothing but experts whose channels are pooled.
+    bands : tuple of (float, float)
+        Frequency bands of covariances in Hz.
+    locations : tuple of (float, float, float) | None
+        Where the channels are, in metres in head coordinates; None where a channel's place is not known.
+    expert : SpecHiNetConfig | mapping | None
+        Architecture of the experts; a mapping of its fields, as it stands in files, becomes one. None: the default one
+        of this layout, dropout and amplitude, which are the given one's otherwise.
     """
 
     n_outputs: int
@@ -53,22 +78,47 @@ class SpecMoEConfig:
     n_experts: int = 3
     layout: str = "channelwise"
     time_pooling: str = "mean"
-    channel_pooling: str = "mean"
+    channel_pooling: str | None = "mean"
     gate_scale: str = "log"
     hidden: int | None = None
     dropout: float = 0.2
-    amplitude: str = "absolute"
+    amplitude: str | None = None
+    head: str = "mlp"
+    parts: tuple[str, ...] = ("experts",)
+    readout: tuple[str, ...] = ("embedding.mean",)
+    n_chans: int | None = None
+    bands: tuple[tuple[float, float], ...] = BANDS
+    locations: tuple[tuple[float, float, float] | None, ...] | None = None
+    expert: SpecHiNetConfig | None = None
 
     def __post_init__(self):
+        for name in ("parts", "readout", "bands", "locations"):  # JSON has lists only
+            object.__setattr__(self, name, _as_tuples(getattr(self, name)))
         for name in ("n_outputs", "n_times", "n_experts"):
             check_number(name, getattr(self, name), minimum=1, integer=True)
         if self.hidden is not None:
             check_number("hidden", self.hidden, minimum=1, integer=True)
         check_option("layout", self.layout, LAYOUTS)
         check_option("time_pooling", self.time_pooling, tuple(POOLINGS))
-        check_option("channel_pooling", self.channel_pooling, tuple(POOLINGS))
+        check_option("head", self.head, HEADS)
+        unpooled = (None,) if self.head == "linear" else ()
+        check_option("channel_pooling", self.channel_pooling, (*POOLINGS, *unpooled))
         check_option("gate_scale", self.gate_scale, GATE_SCALES)
-        SpecHiNetConfig(self.layout, self.dropout, self.amplitude)
+        self._set_expert()
+        check_parts(self.parts, PARTS)
+        check_readout(self.readout, STAGES)
+        if set(self.parts) - {"experts"} and self.n_chans is None:
+            raise ValueError(f"parts={self.parts!r} need n_chans, since they keep channels apart.")
+
+    def _set_expert(self) -> None:
+        """Make the architecture of the experts and its shorthands agree."""
+        expert = self.expert
+        if expert is None:
+            expert = SpecHiNetConfig(self.layout, self.dropout, self.amplitude)
+        elif isinstance(expert, Mapping):
+            expert = SpecHiNetConfig(**expert)
+        for name, value in {"expert": expert, "layout": expert.layout, "amplitude": expert.amplitude}.items():
+            object.__setattr__(self, name, value)
 
     @property
     def n_per_segment(self) -> int:
@@ -79,6 +129,11 @@ class SpecMoEConfig:
     def n_freqs(self) -> int:
         """Number of frequencies that the gate reads."""
         return self.n_per_segment // 2 + 1
+
+
+def _as_tuples(value: object) -> object:
+    """Lists as tuples, all the way down."""
+    return tuple(map(_as_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 class Pooled(NamedTuple):
@@ -141,27 +196,81 @@ class Readout(nn.Module):
     ----------
     config : SpecMoEConfig
         The architecture.
+    n_features : int
+        Number of features of other parts than the experts.
     """
 
-    def __init__(self, config: SpecMoEConfig):
+    def __init__(self, config: SpecMoEConfig, n_features: int = 0):
         super().__init__()
         self.config = config
+        self.n_features = n_features
         self.gate = SpectralGate(config.n_freqs, config.n_experts, scale=config.gate_scale)
+        if n_features:
+            self.standardiser = Standardiser(n_features)
         self.final_layer = self.new_head(config.n_outputs)
 
     def new_head(self, n_outputs: int) -> PredictionHead:
         """An untrained head."""
-        n_features = EMBED_DIM * self.config.n_experts
-        return PredictionHead(n_features, n_outputs, hidden=self.config.hidden, dropout=self.config.dropout)
+        n_gated = EMBED_DIM * self.config.n_experts
+        # Covariances of many channels are tens of thousands of features, too many for a hidden unit each.
+        hidden = n_gated if self.config.hidden is None else self.config.hidden
+        return PredictionHead(n_gated + self.n_features, n_outputs, hidden=hidden, dropout=self.config.dropout)
 
-    def features(self, embedding: Tensor, psd: Tensor) -> Tensor:
-        """Gated embeddings, pooled over channels: [B, E·128]."""
+    def features(self, embedding: Tensor, psd: Tensor, features: Tensor | None = None) -> Tensor:
+        """Gated embeddings, pooled over channels, and what other parts say: [B, E·128 + n_features]."""
         gated = embedding * self.gate(psd)  # [B, E, C, 128]
-        return POOLINGS[self.config.channel_pooling](gated, 2).flatten(1)
+        pooled = POOLINGS[self.config.channel_pooling](gated, 2).flatten(1)
+        return torch.cat([pooled, self.standardiser(features)], 1) if self.n_features else pooled
 
-    def forward(self, embedding: Tensor, psd: Tensor) -> Tensor:
-        """Map `Pooled` epochs to outputs [B, n_outputs]."""
-        return self.final_layer(self.features(embedding, psd))
+    def forward(self, embedding: Tensor, psd: Tensor, features: Tensor | None = None) -> Tensor:
+        """Map `Pooled` epochs, and features [B, n_features] of other parts, to outputs [B, n_outputs]."""
+        return self.final_layer(self.features(embedding, psd, features))
+
+
+class LinearReadout(nn.Module):
+    """One linear layer on the standardised features of all parts.
+
+    Parameters
+    ----------
+    n_features, n_outputs : int
+        Width of the input and of the output.
+    """
+
+    def __init__(self, n_features: int, n_outputs: int):
+        super().__init__()
+        self.n_features = n_features
+        self.final_layer = self.new_head(n_outputs)
+
+    def new_head(self, n_outputs: int) -> LinearHead:
+        """An untrained head."""
+        return LinearHead(self.n_features, n_outputs)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features [B, n_features] to outputs [B, n_outputs]."""
+        return self.final_layer(features)
+
+
+def stage_widths(layout: str) -> dict[str, int]:
+    """Features of every stage of an encoder, by name; where channels are on their own, those of both branches."""
+    n_branches = 2 if layout == "channelwise" else 1
+    early = STAGES[: STAGES.index("down3")]
+    return {stage: n_branches * (EMBED_DIM // 2 if stage in early else EMBED_DIM) for stage in STAGES}
+
+
+def make_parts(config: SpecMoEConfig) -> nn.ModuleDict:
+    """The parts of a config, in the order of `PARTS`; without the experts where gates read these."""
+    parts = {}
+    if "experts" in config.parts and config.head == "linear":
+        parts["experts"] = ActivationStatistics(
+            "experts",
+            [f"expert{i + 1}" for i in range(config.n_experts)],
+            stage_widths(config.layout),
+            config.readout,
+            n_channels=config.n_chans,
+            channel_pooling=config.channel_pooling,
+        )
+    options = {"n_channels": config.n_chans, "n_times": config.n_times, "bands": config.bands}
+    return nn.ModuleDict(parts | signal_parts(config.parts, **options))
 
 
 class SpecMoE(nn.Module):
@@ -181,10 +290,11 @@ class SpecMoE(nn.Module):
         Length of an epoch, if `n_times` is not given.
     sfreq : float
         Sampling rate of the input; the network works at 200 Hz and refuses any other.
-    n_experts, layout, time_pooling, channel_pooling, gate_scale, hidden, dropout, amplitude
+    n_experts, layout, time_pooling, channel_pooling, gate_scale, hidden, dropout, amplitude, head, parts, readout, \
+bands, locations, expert
         See `SpecMoEConfig`.
     experts : sequence of SpecHiNetEncoder | None
-        Experts to use, all of one kind; `n_experts`, `layout` and `amplitude` are theirs then. None: untrained ones.
+        Experts to use, all of one architecture; it is theirs then. None: untrained ones.
 
     Notes
     -----
@@ -200,7 +310,6 @@ class SpecMoE(nn.Module):
     """
 
     embed_dim = EMBED_DIM
-    pooled_names = Pooled._fields
 
     def __init__(
         self,
@@ -218,13 +327,18 @@ class SpecMoE(nn.Module):
         gate_scale: str = "log",
         hidden: int | None = None,
         dropout: float = 0.2,
-        amplitude: str = "absolute",
+        amplitude: str | None = None,
+        head: str = "mlp",
+        parts: Sequence[str] = ("experts",),
+        readout: Sequence[str] = ("embedding.mean",),
+        bands: Sequence[tuple[float, float]] = BANDS,
+        locations: Sequence[tuple[float, float, float] | None] | None = None,
+        expert: SpecHiNetConfig | Mapping | None = None,
         experts: Sequence[SpecHiNetEncoder] | None = None,
     ):
         super().__init__()
         if experts is not None:
-            n_experts = len(experts)
-            layout, amplitude = shared_setting("layout", experts), shared_setting("amplitude", experts)
+            n_experts, expert = len(experts), shared_config(experts)
         if sfreq is not None and sfreq != SFREQ:
             raise ValueError(
                 f"SpecMoE works at {SFREQ:g} Hz, got sfreq={sfreq:g}; resample the signals, "
@@ -236,6 +350,8 @@ class SpecMoE(nn.Module):
             if input_window_seconds is None:
                 raise ValueError("Give n_times, or input_window_seconds.")
             n_times = round(input_window_seconds * SFREQ)
+        if n_chans is None and chs_info is not None:
+            n_chans = len(chs_info)
         self.config = SpecMoEConfig(
             n_outputs=n_outputs,
             n_times=n_times,
@@ -247,16 +363,37 @@ class SpecMoE(nn.Module):
             hidden=hidden,
             dropout=dropout,
             amplitude=amplitude,
+            head=head,
+            parts=parts,
+            readout=readout,
+            n_chans=n_chans,
+            bands=bands,
+            locations=locations,
+            expert=expert,
         )
         self.n_outputs, self.n_times, self.sfreq = n_outputs, n_times, SFREQ
-        self.n_chans = len(chs_info) if n_chans is None and chs_info is not None else n_chans
-        self.chs_info = chs_info
+        self.n_chans, self.chs_info = n_chans, chs_info
         if experts is None:
-            expert_config = SpecHiNetConfig(layout=layout, dropout=dropout, amplitude=amplitude)
-            experts = [SpecHiNetEncoder(expert_config) for _ in range(n_experts)]
+            experts = [SpecHiNetEncoder(self.config.expert) for _ in range(n_experts)]
         self.experts = nn.ModuleList(experts)
-        self.readout = Readout(self.config)
+        self.parts = make_parts(self.config)
+        n_features = sum(part.n_features for part in self.parts.values())
+        is_linear = head == "linear"
+        self.readout = LinearReadout(n_features, n_outputs) if is_linear else Readout(self.config, n_features)
+        self.register_buffer("locations", _locations(self.config.locations), persistent=False)
         self.experts_frozen = False
+
+    @property
+    def measured_names(self) -> tuple[str, ...]:
+        """Names of what `measure` returns."""
+        return (*(() if self.config.head == "linear" else Pooled._fields), *self.parts)
+
+    @property
+    def pooled_names(self) -> tuple[str, ...]:
+        """Names of what `pool` returns."""
+        if self.config.head == "linear":
+            return ("features",)
+        return (*Pooled._fields, "features") if len(self.parts) else Pooled._fields
 
     @property
     def final_layer(self) -> nn.Module:
@@ -303,6 +440,8 @@ class SpecMoE(nn.Module):
     def train(self, mode: bool = True) -> "SpecMoE":
         """Set training mode; frozen experts stay in evaluation mode.
 
+        So do batch normalisations under a linear head, which was solved for with their running statistics.
+
         Parameters
         ----------
         mode : bool
@@ -316,10 +455,48 @@ class SpecMoE(nn.Module):
         super().train(mode)
         if self.experts_frozen:
             self.experts.eval()
+        elif self.config.head == "linear":
+            for module in self.experts.modules():
+                if isinstance(module, nn.BatchNorm1d):
+                    module.eval()
         return self
 
-    def pool(self, x: Tensor) -> Pooled:
-        """Run the experts and pool over time.
+    @property
+    def signal_names(self) -> tuple[str, ...]:
+        """Names of what `measure_signals` returns."""
+        return tuple(name for name in self.measured_names if name not in ("embedding", "experts"))
+
+    @property
+    def standardised(self) -> tuple[str, ...]:
+        """Names of what `standardise` needs; a linear head is solved for, with its standardisation."""
+        return () if self.config.head == "linear" else self.pooled_names[1:]
+
+    def measure(self, x: Tensor, kept: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Run the experts, and measure all that depends on the epoch alone.
+
+        Parameters
+        ----------
+        x : Tensor, shape (n_batch, n_channels, n_times)
+            200 Hz, units of 100 µV.
+        kept : Tensor of int64, shape (n_channels,) | None
+            Places of the channels among those of the network, which knows where these are; None for all.
+
+        Returns
+        -------
+        measured : tuple of Tensor
+            One row per epoch; `measured_names` says what they are.
+        """
+        locations = self.locations if self.locations is None or kept is None else self.locations[kept]
+        if self.config.head == "mlp":
+            embedding = pooled_embeddings(self.experts, x, self.config.time_pooling, locations)
+            return (embedding, *self.measure_signals(x))
+        if "experts" not in self.parts:
+            return self.measure_signals(x)
+        activations = [expert.activations(x, locations=locations) for expert in self.experts]
+        return (self.parts["experts"].measure(x, activations), *self.measure_signals(x))
+
+    def measure_signals(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Measure what needs no experts.
 
         Parameters
         ----------
@@ -328,11 +505,45 @@ class SpecMoE(nn.Module):
 
         Returns
         -------
-        pooled : Pooled
-            What gate and head need.
+        measured : tuple of Tensor
+            One row per epoch; `signal_names` says what they are.
         """
-        embedding = pooled_embeddings(self.experts, x, self.config.time_pooling)
-        return Pooled(embedding, *self.spectra(x))
+        spectra = self.spectra(x) if self.config.head == "mlp" else ()
+        return (*spectra, *(part.measure(x) for name, part in self.parts.items() if name != "experts"))
+
+    def from_measured(self, *measured: Tensor, whiteners: Mapping[str, Tensor] | None = None) -> tuple[Tensor, ...]:
+        """Turn what was measured into what the readout reads.
+
+        Parameters
+        ----------
+        *measured : Tensor
+            What `measure` returns.
+        whiteners : mapping of str to Tensor | None
+            Names of parts → inverse square roots of the references to see each epoch's covariances from, shape
+            (n_batch, n_sets, size, size). None: the network's own.
+
+        Returns
+        -------
+        pooled : tuple of Tensor
+            One row per epoch; `pooled_names` says what they are.
+        """
+        return part_features(self.parts, measured, whiteners)
+
+    def pool(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Run the experts and compute all that the readout reads.
+
+        Parameters
+        ----------
+        x : Tensor, shape (n_batch, n_channels, n_times)
+            200 Hz, units of 100 µV.
+
+        Returns
+        -------
+        pooled : Pooled | tuple of Tensor
+            One row per epoch; `pooled_names` says what they are.
+        """
+        pooled = self.from_measured(*self.measure(x))
+        return Pooled(*pooled) if self.pooled_names == Pooled._fields else pooled
 
     def spectra(self, x: Tensor) -> tuple[Tensor]:
         """Compute the power spectrum of the padded input.
@@ -353,15 +564,19 @@ class SpecMoE(nn.Module):
         padded = padded.to(torch.promote_types(padded.dtype, torch.float32))
         return (welch_psd(padded, n_per_segment=n_per_segment, n_overlap=n_overlap),)
 
-    def standardise(self, psd: Tensor) -> None:
-        """Let the gate learn the mean and deviation of training spectra.
+    def standardise(self, psd: Tensor, features: Tensor | None = None) -> None:
+        """Let the gate learn the mean and deviation of training spectra, and the head those of other parts' features.
 
         Parameters
         ----------
         psd : Tensor, shape (n_epochs, n_channels, n_freqs)
             What `spectra` says of the epochs to train on.
+        features : Tensor, shape (n_epochs, n_features) | None
+            What the other parts say of them, if there are other parts.
         """
         self.readout.gate.standardise(psd)
+        if features is not None:
+            self.readout.standardiser.standardise(features)
 
     def forward(self, x: Tensor, return_features: bool = False) -> Tensor | dict[str, Tensor | None]:
         """Predict.
@@ -371,7 +586,7 @@ class SpecMoE(nn.Module):
         x : Tensor, shape (n_batch, n_channels, n_times)
             200 Hz, units of 100 µV.
         return_features : bool
-            Return ``{"features": (n_batch, n_experts * 128), "cls_token": None}`` instead, as braindecode's models do.
+            Return ``{"features": (n_batch, n_features), "cls_token": None}`` instead, as braindecode's models do.
 
         Returns
         -------
@@ -379,7 +594,8 @@ class SpecMoE(nn.Module):
         """
         pooled = self.pool(x)
         if return_features:
-            return {"features": self.readout.features(*pooled), "cls_token": None}
+            features = pooled[0] if self.config.head == "linear" else self.readout.features(*pooled)
+            return {"features": features, "cls_token": None}
         return self.readout(*pooled)
 
 
@@ -391,25 +607,17 @@ class ExpertSetConfig:
     ----------
     n_experts : int
         Number of experts.
-    layout : {"channelwise", "published"}
-        See `SpecHiNetConfig`.
-    dropout : float
-        Dropout probability.
-    amplitude : {"absolute", "relative"}
-        See `SpecHiNetConfig`.
-    decoder : {"signal", "gains"}
-        See `SpecHiNetConfig`.
+    expert : SpecHiNetConfig | mapping
+        Of every one of them; a mapping of its fields, as it stands in files, becomes one.
     """
 
     n_experts: int = 3
-    layout: str = "channelwise"
-    dropout: float = 0.2
-    amplitude: str = "absolute"
-    decoder: str = "signal"
+    expert: SpecHiNetConfig = field(default_factory=SpecHiNetConfig)
 
     def __post_init__(self):
         check_number("n_experts", self.n_experts, minimum=1, integer=True)
-        SpecHiNetConfig(self.layout, self.dropout, self.amplitude, self.decoder)
+        if isinstance(self.expert, Mapping):
+            object.__setattr__(self, "expert", SpecHiNetConfig(**self.expert))
 
 
 class ExpertSet(nn.Module):
@@ -417,10 +625,10 @@ class ExpertSet(nn.Module):
 
     Parameters
     ----------
-    n_experts, layout, dropout, amplitude, decoder
-        See `ExpertSetConfig`.
+    n_experts, expert
+        See `ExpertSetConfig`. None: the default expert.
     experts : sequence of SpecHiNet | None
-        Experts to use, all of one layout; the rest is theirs then. None: untrained ones.
+        Experts to use, all of one architecture, but for dropout; the rest is theirs then. None: untrained ones.
 
     Attributes
     ----------
@@ -433,22 +641,25 @@ class ExpertSet(nn.Module):
     def __init__(
         self,
         n_experts: int = 3,
-        layout: str = "channelwise",
+        expert: SpecHiNetConfig | Mapping | None = None,
         *,
-        dropout: float = 0.2,
-        amplitude: str = "absolute",
-        decoder: str = "signal",
         experts: Sequence[SpecHiNet] | None = None,
     ):
         super().__init__()
         if experts is not None:
-            n_experts, dropout = len(experts), experts[0].config.dropout
-            layout, amplitude, decoder = (shared_setting(n, experts) for n in ("layout", "amplitude", "decoder"))
-        self.config = ExpertSetConfig(n_experts, layout, dropout, amplitude, decoder)
+            n_experts, expert = len(experts), shared_config(experts)
+        self.config = ExpertSetConfig(n_experts, expert or SpecHiNetConfig())
         if experts is None:
-            options = {"dropout": dropout, "amplitude": amplitude, "decoder": decoder}
-            experts = [SpecHiNet(layout, **options) for _ in range(n_experts)]
+            experts = [SpecHiNet(**asdict(self.config.expert)) for _ in range(n_experts)]
         self.experts = nn.ModuleList(experts)
+
+
+def shared_config(experts: Sequence[SpecHiNet | SpecHiNetEncoder]) -> SpecHiNetConfig:
+    """The architecture of all experts, dropout being that of the first; raise a ValueError where they differ."""
+    for setting in fields(SpecHiNetConfig):
+        if setting.name != "dropout":
+            shared_setting(setting.name, experts)
+    return experts[0].config
 
 
 def shared_setting(name: str, experts: Sequence[SpecHiNet | SpecHiNetEncoder]) -> str | bool:
@@ -459,36 +670,17 @@ def shared_setting(name: str, experts: Sequence[SpecHiNet | SpecHiNetEncoder]) -
     return values.pop()
 
 
-def pooled_embeddings(experts: Sequence[SpecHiNetEncoder], x: Tensor, time_pooling: str) -> Tensor:
+def _locations(places: Sequence[tuple[float, float, float] | None] | None) -> Tensor | None:
+    """Places as a tensor, NaN where a channel's is unknown."""
+    if places is None:
+        return None
+    return torch.tensor([(torch.nan,) * 3 if place is None else place for place in places], dtype=torch.float32)
+
+
+def pooled_embeddings(
+    experts: Sequence[SpecHiNetEncoder], x: Tensor, time_pooling: str, locations: Tensor | None = None
+) -> Tensor:
     """Embed x [B, C, T] with every expert and pool over time: [B, E, C, 128]."""
     pool, n_channels = POOLINGS[time_pooling], x.shape[1]
-    pooled = [pool(e.per_channel(e(x), n_channels), -1) for e in experts]
+    pooled = [pool(e.per_channel(e(x, locations=locations), n_channels), -1) for e in experts]
     return torch.stack(pooled, 1)
-
-
-@torch.no_grad()
-def settle_normalisation(expert: SpecHiNetEncoder) -> None:
-    """Give the batch normalisations of an untrained expert the statistics of EEG-like noise.
-
-    An untrained network in evaluation mode has running statistics 0 and 1, under which the signal fades to nothing
-    within a few layers. One pass over seeded 1/f noise at the amplitude of EEG gives it statistics that keep the
-    signal alive, and that depend on no recording.
-    """
-    generator = torch.Generator().manual_seed(0)
-    spectrum = torch.fft.rfft(torch.randn(8, 2, 960, generator=generator))
-    frequencies = torch.arange(spectrum.shape[-1]).clamp_min(1)
-    noise = torch.fft.irfft(spectrum / frequencies.sqrt(), n=960)
-    noise = 0.2 * noise / noise.std(-1, keepdim=True)  # 20 µV
-    norms = [m for m in expert.modules() if isinstance(m, nn.BatchNorm1d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 1.0
-    was_training = expert.training
-    expert.train()
-    for module in expert.modules():
-        if isinstance(module, nn.Dropout):
-            module.eval()
-    expert(noise)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    expert.train(was_training)

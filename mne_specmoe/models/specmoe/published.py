@@ -2,7 +2,8 @@
 
 from torch import nn
 
-from mne_specmoe.models.specmoe.network import SpecHiNet, SpecHiNetConfig, SpecHiNetDecoder, SpecHiNetEncoder
+from mne_specmoe.models.specmoe.config import SpecHiNetConfig
+from mne_specmoe.models.specmoe.network import SpecHiNet, SpecHiNetDecoder, SpecHiNetEncoder
 from mne_specmoe.nn.layers import ConvNormAct
 
 _STAGES = {

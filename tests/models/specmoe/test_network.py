@@ -1,52 +1,22 @@
-from functools import cache
+from copy import deepcopy
 
 import pytest
 import torch
-from golden_data import expert_state
+from lively_experts import LAYOUTS, distance, eeg, lively, parts, places
 from torch import nn
 
 from mne_specmoe.models.interface import Backbone
-from mne_specmoe.models.specmoe.network import SpecHiNet, SpecHiNetConfig, SpecHiNetEncoder
-
-LAYOUTS = ["channelwise", "published"]
-
-
-golden_state = cache(expert_state)
-
-
-def lively(layout: str, **options: object) -> SpecHiNet:
-    """An expert with golden weights, which keep the signal alive; evaluation mode."""
-    torch.manual_seed(0)
-    expert = SpecHiNet(layout, **options).eval()
-    shapes = {name: tensor.shape for name, tensor in expert.state_dict().items()}
-    state = {name: tensor for name, tensor in golden_state(1).items() if tensor.shape == shapes[name]}
-    missing, _ = expert.load_state_dict(state, strict=False)
-    assert all(name.startswith("decoder.aux_") for name in missing)
-    return expert
-
-
-def eeg(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """Noise of 100 µV, in network units."""
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)), dtype=dtype)
-
-
-def distance(a: torch.Tensor, b: torch.Tensor) -> float:
-    return (a - b).abs().max().item()
-
+from mne_specmoe.models.specmoe.config import SpecHiNetConfig
+from mne_specmoe.models.specmoe.network import (
+    STAGES,
+    SpecHiNet,
+    SpecHiNetEncoder,
+    check_locations,
+    settle_normalisation,
+    untrained_like,
+)
 
 # Channels
-
-
-@torch.no_grad()
-def test_permuting_channels_permutes_channelwise_embeddings():
-    encoder, x = lively("channelwise").encoder, eeg(2, 5, 480)
-    order = torch.tensor([3, 0, 4, 1, 2])
-    embedding = encoder.per_channel(encoder(x), 5)
-    permuted = encoder.per_channel(encoder(x[:, order]), 5)
-    assert distance(permuted, embedding[:, order]) < 1e-5
-    assert distance(permuted, embedding) > 1e-2
-    assert distance(permuted.mean((1, 3)), embedding.mean((1, 3))) < 1e-5
-    assert distance(permuted.amax((1, 3)), embedding.amax((1, 3))) < 1e-5
 
 
 @torch.no_grad()
@@ -58,62 +28,37 @@ def test_permuting_channels_changes_published_embeddings():
     assert distance(permuted.mean((1, 3)), embedding.mean((1, 3))) > 1e-3
 
 
+@pytest.mark.parametrize("sample", [0, 240, 479])
 @torch.no_grad()
-def test_permuting_channels_permutes_channelwise_reconstructions():
-    expert, x = lively("channelwise"), eeg(1, 3, 480)
-    order = torch.tensor([2, 0, 1])
-    for permuted, output in zip(expert(x[:, order]), expert(x), strict=True):
-        assert distance(permuted, output[:, order]) < 1e-5
-        assert distance(permuted, output) > 1e-3
-
-
-def channels_reached(layout: str, n_channels: int, impulse: tuple[int, int]) -> set[int]:
-    """Channels whose features, just before the first attention block, an impulse (channel, sample) changes."""
-    encoder = lively(layout).encoder
-    seen = []
-    encoder.attention1.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    x = eeg(1, n_channels, 480)
-    struck = x.clone()
-    struck[(0, *impulse)] += 3.0
-    with torch.no_grad():
-        encoder(x)
-        encoder(struck)
-    changed = (seen[0] - seen[1])[0]  # [C·L1, 64]
-    if layout == "published":  # the buffer of [64, C, L1]
-        changed = changed.reshape(64, n_channels, -1).transpose(0, 1)
-    else:
-        changed = changed.reshape(n_channels, -1, 64)
-    return {c for c in range(n_channels) if changed[c].abs().max() > 0}
-
-
-@pytest.mark.parametrize("sample", [0, 240, 479])
-def test_an_impulse_reaches_no_other_channel_before_attention(sample):
-    assert channels_reached("channelwise", 4, (1, sample)) == {1}
-
-
-@pytest.mark.parametrize("sample", [0, 240, 479])
 def test_an_impulse_reaches_the_neighbours_as_published(sample):
-    assert channels_reached("published", 4, (1, sample)) >= {0, 1, 2}
-
-
-@torch.no_grad()
-def test_attention_lets_channels_see_each_other():
-    encoder, x = lively("channelwise").encoder, eeg(1, 3, 480)
+    encoder, x = lively("published").encoder, eeg(1, 4, 480)
     struck = x.clone()
-    struck[0, 1] *= -2
-    changed = encoder.per_channel(encoder(x) - encoder(struck), 3)
-    assert changed[0, 0].abs().max() > 1e-3
+    struck[0, 1, sample] += 3.0
+    changed = (encoder.activations(x)["down2"] - encoder.activations(struck)["down2"])[0]
+    assert {c for c in range(4) if changed[c].any()} >= {0, 1, 2}
+
+
+@pytest.mark.parametrize("stage", ["down1", "down2"])
+@torch.no_grad()
+def test_early_published_activations_are_those_of_their_channel(stage):
+    encoder, x = lively("published").encoder, eeg(1, 4, 1200)
+    for channel in range(4):
+        struck = x.clone()
+        struck[0, channel, 500:700] += 3.0
+        changed = (encoder.activations(x)[stage] - encoder.activations(struck)[stage])[0].square().sum((1, 2))
+        assert changed[channel] > 0.9 * changed.sum()
 
 
 @torch.no_grad()
-def test_tokens_come_in_order_channel_then_time():
-    encoder = lively("channelwise").encoder
-    x = eeg(1, 3, 1200)
-    embedding = encoder(x)
+def test_tokens_come_in_order_channel_then_branch_then_time():
+    encoder, x = lively().encoder, eeg(1, 3, 1200)
+    embedding, made = encoder(x), encoder.stages(x).embedding
     per_channel = encoder.per_channel(embedding, 3)
     assert per_channel.shape == (1, 3, 128, 20)
     for channel in range(3):
-        assert torch.equal(per_channel[:, channel], embedding[..., 20 * channel : 20 * (channel + 1)])
+        tokens = embedding[..., 20 * channel : 20 * (channel + 1)]
+        assert torch.equal(per_channel[:, channel], tokens)
+        assert torch.equal(tokens, torch.cat([made[:, channel, 0], made[:, channel, 1]], -1))
 
 
 # Shapes
@@ -122,31 +67,67 @@ def test_tokens_come_in_order_channel_then_time():
 SHAPES = [(1, 1), (1, 360), (1, 361), (3, 120), (2, 130), (19, 200), (5, 600), (40, 7)]
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(("n_channels", "n_times"), SHAPES)
 @torch.no_grad()
-def test_any_number_of_channels_and_samples_works(layout, n_channels, n_times):
-    expert, x = lively(layout), eeg(2, n_channels, n_times)
+def test_the_published_layout_takes_any_number_of_channels_and_samples(n_channels, n_times):
+    expert, x = lively("published"), eeg(2, n_channels, n_times)
     n_padded = -(-n_times // 120) * 120
-    while n_padded * (n_channels if layout == "published" else 1) < 360:
+    while n_padded * n_channels < 360:
         n_padded += 120
     embedding, output = expert.encode(x), expert(x)
     assert embedding.shape == (2, 128, n_channels * n_padded // 60)
     assert output.short.shape == output.long.shape == x.shape
-    coarse, fine = n_padded // 30, 2 * n_padded // 15
-    if layout == "published":
-        assert output.aux_up1.shape == (2, 19, n_channels * coarse)
-        assert output.aux_up2.shape == (2, 19, n_channels * fine)
+    assert output.aux_up1.shape == (2, 19, n_channels * n_padded // 30)
+    assert output.aux_up2.shape == (2, 19, n_channels * 2 * n_padded // 15)
+    assert output.envelope is None
+    assert all(tensor.isfinite().all() for tensor in (embedding, *parts(output)))
+
+
+@pytest.mark.parametrize("decoder", ["envelope", "gains", "signal"])
+@pytest.mark.parametrize(("n_channels", "n_times"), SHAPES)
+@torch.no_grad()
+def test_the_channelwise_layout_takes_any_number_of_channels_and_samples(decoder, n_channels, n_times):
+    expert, x = lively(decoder=decoder), eeg(2, n_channels, n_times)
+    n_padded = max(240, -(-n_times // 120) * 120)
+    n_tokens = max(1, round(n_times / 120 + 1e-6))
+    embedding, output = expert.encode(x), expert(x, locations=places(n_channels))
+    assert embedding.shape == (2, 128, n_channels * 2 * n_tokens)
+    assert output.short.shape == output.long.shape == x.shape
+    if decoder == "envelope":
+        assert output.aux_up1 is output.aux_up2 is None
+        assert output.envelope.shape == (2, n_channels, 2, 201, -(-n_padded // 200) + 1)
     else:
-        assert output.aux_up1.shape == (2, n_channels, coarse)
-        assert output.aux_up2.shape == (2, n_channels, fine)
-    assert all(tensor.isfinite().all() for tensor in (embedding, *output))
+        assert output.aux_up1.shape == (2, n_channels, n_padded // 60)
+        assert output.aux_up2.shape == (2, n_channels, n_padded // 15)
+    assert all(tensor.isfinite().all() for tensor in (embedding, *parts(output)))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @torch.no_grad()
-def test_padding_by_hand_changes_nothing(layout):
-    expert, x = lively(layout), eeg(2, 4, 500)
+def test_activations_have_one_shape_and_every_stage(layout):
+    encoder, x = lively(layout).encoder, eeg(2, 3, 600)
+    activations = encoder.activations(x)
+    assert tuple(activations) == STAGES
+    widths = [64, 64, 64, 128, 128, 128, 128]
+    tokens = {"published": [80, 20, 20, 10, 10, 10, 10], "channelwise": [40, 10, 10, 5, 5, 5, 5]}[layout]
+    branches = 2 if layout == "channelwise" else 1
+    shapes = [(2, 3, branches * width, n) for width, n in zip(widths, tokens, strict=True)]
+    assert [tuple(activation.shape) for activation in activations.values()] == shapes
+    assert all(activation.std() > 0 for activation in activations.values())
+
+
+@torch.no_grad()
+def test_the_last_activation_is_the_embedding():
+    x, channelwise, published = eeg(2, 3, 600), lively().encoder, lively("published").encoder
+    last = channelwise.activations(x)["embedding"].unflatten(2, (2, -1))  # [B, C, branch, 128, n]
+    assert torch.equal(last.transpose(2, 3).flatten(3), channelwise.per_channel(channelwise(x), 3))
+    last = published.activations(x)["embedding"]  # [B, C, 128, n]
+    assert torch.equal(last.transpose(1, 2).flatten(2), published(x))
+
+
+@torch.no_grad()
+def test_padding_by_hand_changes_nothing_as_published():
+    expert, x = lively("published"), eeg(2, 4, 500)
     padded = nn.functional.pad(x, (0, 100))
     positions = nn.functional.pad(torch.linspace(0.1, 1.1, 500), (0, 100)).expand(2, -1)
     assert distance(expert.encode(x), expert.encode(padded, positions)) < 1e-6
@@ -172,20 +153,20 @@ def test_flat_signals_have_finite_embeddings_and_gradients(layout, level):
     embedding.square().mean().backward()
     assert embedding.isfinite().all()
     assert x.grad.isfinite().all()
-    assert all(p.grad.isfinite().all() for p in expert.encoder.parameters())
+    assert all(p.grad.isfinite().all() for n, p in expert.encoder.named_parameters() if "masked_norm" not in n)
 
 
 # Positions
 
 
+@pytest.mark.parametrize("decoder", ["envelope", "signal"])
 @torch.no_grad()
-def test_channelwise_embeddings_depend_on_differences_of_positions_only():
-    encoder = lively("channelwise").double().encoder
-    x = eeg(2, 3, 480, dtype=torch.float64)
-    positions = torch.linspace(1, 10, 480, dtype=torch.float64).expand(2, -1)
-    embedding = encoder(x, positions)
-    assert distance(encoder(x, positions + 170.5), embedding) < 1e-9
-    assert distance(encoder(x, 3 * positions), embedding) > 1e-4  # they do depend on the differences
+def test_the_channelwise_layout_takes_no_notice_of_positions(decoder):
+    expert, x = lively(decoder=decoder), eeg(2, 3, 480)
+    positions = torch.linspace(1, 10, 480).expand(2, -1)
+    assert torch.equal(expert.encode(x, positions), expert.encode(x))
+    for given, default in zip(parts(expert(x, positions)), parts(expert(x)), strict=True):
+        assert torch.equal(given, default)
 
 
 @torch.no_grad()
@@ -196,10 +177,9 @@ def test_published_embeddings_depend_on_absolute_positions():
     assert distance(encoder(x, positions + 170.5), encoder(x, positions)) > 1e-3
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
 @torch.no_grad()
-def test_positions_default_to_those_of_inference(layout):
-    encoder, x = lively(layout).encoder, eeg(2, 3, 480)
+def test_published_positions_default_to_those_of_inference():
+    encoder, x = lively("published").encoder, eeg(2, 3, 480)
     given = encoder(x, torch.linspace(0.1, 1.1, 480).expand(2, -1))
     assert torch.equal(encoder(x), given)
 
@@ -210,28 +190,37 @@ def test_positions_default_to_those_of_inference(layout):
 @pytest.mark.parametrize("layout", LAYOUTS)
 @torch.no_grad()
 def test_dropout_acts_in_training_only(layout):
-    expert, x = lively(layout), eeg(2, 2, 480)
-    assert all(torch.equal(a, b) for a, b in zip(expert(x), expert(x), strict=True))
+    expert, x = lively(layout, dropout=0.2), eeg(2, 2, 480)
+    assert all(torch.equal(a, b) for a, b in zip(parts(expert(x)), parts(expert(x)), strict=True))
     expert.train()
     assert not torch.equal(expert.encode(x), expert.encode(x))
     without = lively(layout, dropout=0.0).train()
     assert torch.equal(without.encode(x), without.encode(x))
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+KINDS = [
+    ("published", {}),
+    ("channelwise", {}),
+    ("channelwise", {"told_mask": True, "amplitude": "absolute"}),
+    ("channelwise", {"decoder": "signal", "bypass": False}),
+    ("channelwise", {"decoder": "gains", "n_mixtures": 0}),
+]
+
+
+@pytest.mark.parametrize(("layout", "options"), KINDS)
 @torch.no_grad()
-def test_double_precision_is_double_all_the_way(layout):
-    expert, x = lively(layout), eeg(2, 3, 480)
-    single = expert(x), expert.encode(x)
+def test_double_precision_is_double_all_the_way(layout, options):
+    expert, x, where = lively(layout, **options), eeg(2, 3, 480), some_unknown(3)
+    single = *parts(expert(x, locations=where)), expert.encode(x, locations=where)
     expert.double()
-    double = expert(x.double()), expert.encode(x.double())
-    for a, b in zip((*single[0], single[1]), (*double[0], double[1]), strict=True):
+    double = *parts(expert(x.double(), locations=where)), expert.encode(x.double(), locations=where)
+    for a, b in zip(single, double, strict=True):
         assert a.dtype == torch.float32
         assert b.dtype == torch.float64
-        assert distance(a, b) < 1e-4
+        assert distance(a, b) < 1e-4 * max(1.0, b.abs().max().item())
     nudged = x.double()
     nudged[0, 0, 100] += 1e-10  # lost in any step that is taken in float32
-    change = distance(expert.encode(nudged), double[1])
+    change = distance(expert.encode(nudged, locations=where), double[-1])
     assert 0 < change < 1e-8
 
 
@@ -239,20 +228,36 @@ def test_double_precision_is_double_all_the_way(layout):
 @pytest.mark.parametrize("training", [True, False])
 def test_every_parameter_of_the_encoder_gets_a_gradient(layout, training):
     encoder = lively(layout).encoder.train(training)
-    embedding = encoder(eeg(2, 3, 480))
+    embedding = encoder(eeg(2, 3, 480), locations=some_unknown(3))
     (embedding * torch.cos(torch.arange(embedding.numel())).view_as(embedding)).sum().backward()
     for name, parameter in encoder.named_parameters():
+        if "masked_norm" in name:
+            assert parameter.grad is None, name
+            continue
         assert parameter.grad.isfinite().all(), name
         assert parameter.grad.abs().max() > 0, name
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_reconstruction_error_reaches_every_parameter(layout):
-    expert = lively(layout)
-    output = expert(eeg(2, 3, 480))
-    sum(part.square().mean() for part in output).backward()
+@pytest.mark.parametrize(("layout", "options"), KINDS)
+def test_reconstruction_error_reaches_every_parameter(layout, options):
+    expert = lively(layout, **options)
+    output = expert(eeg(2, 3, 480), locations=some_unknown(3), kept=torch.full((1, 1, 201, 4), 0.5))
+    sum(part.square().mean() for part in parts(output)).backward()
     for name, parameter in expert.named_parameters():
-        assert parameter.grad.abs().max() > 0, name
+        if "masked_norm" in name or not has_masked_norms_for(expert, name):
+            assert parameter.grad.abs().max() > 0, name
+
+
+def has_masked_norms_for(expert: SpecHiNet, name: str) -> bool:
+    """Whether a parameter is one of a normalisation for clean signals, beside one for masked ones."""
+    return name.replace(".norm.", ".masked_norm.") in dict(expert.named_parameters()) and ".norm." in name
+
+
+def some_unknown(n_channels: int) -> torch.Tensor:
+    """Places, of which the last is unknown."""
+    where = places(n_channels)
+    where[-1] = torch.nan
+    return where
 
 
 # Construction
@@ -290,7 +295,7 @@ def test_expert_and_encoder_are_backbones(layout):
 
 @torch.no_grad()
 def test_an_encoder_alone_computes_what_the_expert_encodes():
-    expert, x = lively("channelwise"), eeg(1, 2, 480)
+    expert, x = lively(), eeg(1, 2, 480)
     alone = SpecHiNetEncoder(SpecHiNetConfig("channelwise")).eval()
     alone.load_state_dict(expert.encoder.state_dict())
     assert torch.equal(alone(x), expert.encode(x))
@@ -327,53 +332,108 @@ def test_an_impossible_dropout_is_refused(dropout, error):
         SpecHiNet(dropout=dropout)
 
 
-# Relative amplitudes
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_locations_of_another_shape_are_refused(layout):
+    x = eeg(1, 3, 480)
+    for where in (places(4), torch.zeros(3), torch.zeros(1, 3, 3)):
+        with pytest.raises(ValueError, match=r"locations must be \(3, 3\) \(n_channels, 3\) as x is \(1, 3, 480\)"):
+            check_locations(where, x)
+        if layout == "channelwise":
+            for method in (lively(layout), lively(layout).encode, lively(layout).encoder.activations):
+                with pytest.raises(ValueError, match="locations must be"):
+                    method(x, locations=where)
 
 
-def relative() -> SpecHiNet:
-    """Golden weights, amplitudes divided out."""
-    return lively("channelwise", amplitude="relative")
+# Untrained networks
+
+
+def changed(before: dict[str, torch.Tensor], module: nn.Module) -> set[str]:
+    return {name for name, tensor in module.state_dict().items() if not torch.equal(before[name], tensor)}
+
+
+def spread(expert: SpecHiNetEncoder) -> float:
+    """How much embeddings of unlike recordings differ, as a part of their size."""
+    times = torch.arange(600) / 200
+    x = torch.stack([0.3 * torch.sin(2 * torch.pi * f * times) for f in (3, 10, 25)])[:, None]
+    with torch.no_grad():
+        embedding = expert.eval()(x).mean(-1)
+    return (embedding.std(0).norm() / embedding.mean(0).norm()).item()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_settling_keeps_untrained_embeddings_of_unlike_signals_apart(layout):
+    torch.manual_seed(0)
+    expert = SpecHiNetEncoder(SpecHiNetConfig(layout))
+    before = spread(expert)
+    settle_normalisation(expert)
+    assert spread(expert) > (100 if layout == "published" else 2) * before  # attention keeps what comes in
+    assert spread(expert) > 0.02
+
+
+def test_settling_is_deterministic_and_touches_running_statistics_only():
+    torch.manual_seed(0)
+    first = SpecHiNetEncoder(SpecHiNetConfig())
+    second, before = deepcopy(first), deepcopy(first.state_dict())
+    torch.manual_seed(1)
+    settle_normalisation(first)
+    torch.manual_seed(2)
+    settle_normalisation(second)
+    assert not changed(first.state_dict(), second)
+    leaves = {name.rsplit(".", 1)[1] for name in changed(before, first)}
+    assert leaves == {"running_mean", "running_var", "num_batches_tracked"}
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_settling_leaves_modes_momentum_and_random_state_as_they_were(training):
+    expert = SpecHiNetEncoder(SpecHiNetConfig()).train(training)
+    random_state = torch.get_rng_state()
+    settle_normalisation(expert)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert all(module.training is training for module in expert.modules())
+    assert {m.momentum for m in expert.modules() if isinstance(m, nn.BatchNorm1d)} == {0.1}
+    assert all(parameter.grad is None for parameter in expert.parameters())
+
+
+def norms_of(encoder: SpecHiNetEncoder) -> dict[str, nn.BatchNorm1d]:
+    return {name: module for name, module in encoder.named_modules() if isinstance(module, nn.BatchNorm1d)}
+
+
+def test_settling_gives_both_sets_of_normalisations_the_statistics_of_noise():
+    torch.manual_seed(0)
+    encoder = SpecHiNetEncoder(SpecHiNetConfig()).eval()
+    settle_normalisation(encoder)
+    norms = norms_of(encoder)
+    masked = [name for name in norms if name.endswith("masked_norm")]
+    assert len(masked) == len(norms) / 2 > 0
+    for name in masked:
+        clean = norms[name.replace("masked_norm", "norm")]
+        assert torch.equal(norms[name].running_mean, clean.running_mean)
+        assert (norms[name].running_var - 1).abs().max() > 0.1
 
 
 @torch.no_grad()
-def test_relative_embeddings_do_not_depend_on_the_gain_of_a_segment():
-    x = eeg(2, 3, 720)
-    gains = torch.tensor([0.1, 7.0])[:, None, None]
-    torch.testing.assert_close(relative().encode(gains * x), relative().encode(x), rtol=1e-4, atol=1e-6)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_an_untrained_copy_has_the_architecture_and_other_weights(layout):
+    options = {} if layout == "published" else {"decoder": "gains", "n_mixtures": 1, "told_mask": True}
+    expert = lively(layout, dropout=0.1, **options)
+    torch.manual_seed(3)
+    copies = untrained_like(expert), untrained_like(expert.encoder)
+    for copy, like in zip(copies, (expert, expert.encoder), strict=True):
+        assert type(copy) is type(like)
+        assert copy.config == like.config
+        assert not any(module.training for module in copy.modules())
+        theirs, ours = like.state_dict(), copy.state_dict()
+        assert {k: t.shape for k, t in ours.items()} == {k: t.shape for k, t in theirs.items()}
+        assert copy.encode(eeg(1, 2, 480)).std() > 1e-3
+    weights = [e.get_parameter("bottom2.0.conv.weight") for e in (expert.encoder, copies[0].encoder, copies[1])]
+    assert not any(torch.equal(a, b) for a, b in ((weights[0], weights[1]), (weights[1], weights[2])))
 
 
-@torch.no_grad()
-def test_absolute_embeddings_do():
-    x, expert = eeg(2, 3, 720), lively("channelwise")
-    assert distance(expert.encode(7 * x), expert.encode(x)) > 0.01
-
-
-@torch.no_grad()
-def test_what_a_relative_expert_rebuilds_has_the_gain_of_its_input():
-    x = eeg(1, 3, 720)
-    for loud, soft in zip(relative()(7 * x), relative()(x), strict=True):
-        torch.testing.assert_close(loud, 7 * soft, rtol=1e-4, atol=1e-6)
-
-
-@torch.no_grad()
-def test_relative_amplitudes_between_channels_stay():
-    x, expert = eeg(1, 2, 720), relative()
-    louder = x * torch.tensor([1.0, 3.0])[:, None]
-    assert distance(expert.encode(louder), expert.encode(x)) > 1e-3
-
-
-@torch.no_grad()
-def test_padding_does_not_count_in_the_amplitude():
-    x = eeg(1, 2, 500)  # padded to 600
-    torch.testing.assert_close(relative().encode(3 * x), relative().encode(x), rtol=1e-4, atol=1e-6)
-
-
-@torch.no_grad()
-def test_a_flat_segment_has_finite_relative_embeddings():
-    assert relative().encode(torch.zeros(1, 2, 720)).isfinite().all()
-
-
-@pytest.mark.parametrize("options", [{"amplitude": "relative"}, {"decoder": "gains"}])
-def test_the_published_layout_is_as_published(options):
-    with pytest.raises(ValueError, match="amplitude='absolute' and decoder='signal'"):
-        SpecHiNet("published", **options)
+def test_untrained_copies_are_drawn_from_torchs_generator():
+    expert = lively()
+    states = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        states.append(untrained_like(expert).encoder.state_dict()["attention1.expand.weight"])
+    assert torch.equal(states[0], states[1])
+    assert not torch.equal(states[0], states[2])

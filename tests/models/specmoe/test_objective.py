@@ -4,9 +4,13 @@ from golden_data import load_cases
 from torch.nn import functional as F
 
 from mne_specmoe.models.interface import Batch, Objective
+from mne_specmoe.models.specmoe.config import Reconstruction
+from mne_specmoe.models.specmoe.envelope import log_envelope
 from mne_specmoe.models.specmoe.masking import GaussianStftMask
-from mne_specmoe.models.specmoe.network import Reconstruction, SpecHiNet
-from mne_specmoe.models.specmoe.objective import ReconstructionObjective, reconstruction_loss
+from mne_specmoe.models.specmoe.network import SpecHiNet
+from mne_specmoe.models.specmoe.objective import ReconstructionObjective, envelope_error, reconstruction_loss
+from mne_specmoe.models.specmoe.targets import FeatureLoss
+from mne_specmoe.signal.spectral import stft
 
 PARTS = {"mse", "spectral", "aux_up1", "aux_up2"}
 
@@ -29,12 +33,28 @@ def batch(n_segments: int, n_channels: int, n_times: int, first_seed: int = 0) -
     )
 
 
+PAPER = {"amplitude": "absolute", "decoder": "signal", "told_mask": False, "masked_norms": False}
+NETWORK = ("dropout", "amplitude", "decoder", "bypass", "told_mask", "masked_norms", "n_mixtures")
+
+
 def objective(layout: str = "channelwise", **options) -> ReconstructionObjective:
-    """With random weights, the same each time."""
-    network = {name: options.pop(name) for name in ("dropout", "amplitude") if name in options}
+    """With random weights, the same each time; the paper's loss unless told otherwise."""
+    network = {name: options.pop(name) for name in NETWORK if name in options}
+    network = ({} if layout == "published" else PAPER) | network
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return ReconstructionObjective(SpecHiNet(layout, **network), **options)
+
+
+def of_two_views(*, learnt: bool = True, weights: dict | None = None, **options) -> ReconstructionObjective:
+    """What `pretrain` trains by default: two views, envelopes, statistics of the targets from some batches."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        feature_loss = FeatureLoss(**(weights or {}))
+    if learnt:
+        feature_loss.learn(batch(4, 3, 1200, first_seed=i).x for i in range(4))
+    defaults = {"amplitude": None, "decoder": None, "masked_norms": True}
+    return objective(**(defaults | options), feature_loss=feature_loss)
 
 
 def lively(**options) -> ReconstructionObjective:
@@ -48,8 +68,15 @@ def lively(**options) -> ReconstructionObjective:
 
 def golden_loss(name: str) -> tuple[Reconstruction, torch.Tensor, list[float]]:
     arrays = {key: torch.from_numpy(array) for key, array in load_cases()[name].items()}
-    fields = (arrays[key] for key in Reconstruction._fields)
+    fields = (arrays[key] for key in ("short", "long", "aux_up1", "aux_up2"))
     return Reconstruction(*fields), arrays["target"], arrays["total_mse_spec"].tolist()
+
+
+def located(segments: Batch) -> Batch:
+    """The same at places on a head, of which the last is unknown."""
+    places = 0.09 * F.normalize(noise(segments.x.shape[1], 3), dim=-1)
+    places[-1] = torch.nan
+    return segments._replace(locations=places)
 
 
 # The loss
@@ -144,8 +171,8 @@ def test_gradients_agree_with_finite_differences():
 
 def test_half_precision_outputs_are_compared_in_float32():
     output, target, _ = golden_loss("loss_a")
-    halves = Reconstruction(*(signal.bfloat16() for signal in output))
-    expected, _ = reconstruction_loss(Reconstruction(*(signal.float() for signal in halves)), target)
+    halves = Reconstruction(*(signal.bfloat16() for signal in output[:4]))
+    expected, _ = reconstruction_loss(Reconstruction(*(signal.float() for signal in halves[:4])), target)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss, _ = reconstruction_loss(halves, target)
     assert loss.dtype == torch.float32
@@ -186,14 +213,17 @@ def test_expert_sees_the_masked_signal_and_is_compared_with_the_clean_one():
     pretraining, segments = lively(), batch(2, 3, 1200)
     seen = []
     stages = pretraining.network.encoder.stages
-    pretraining.network.encoder.stages = lambda x, positions: (seen.append((x, positions)), stages(x, positions))[1]
+    pretraining.network.encoder.stages = lambda x, positions, locations: (
+        seen.append((x, positions)), stages(x, positions, locations=locations)
+    )[1]  # fmt: skip
     loss, terms = pretraining(segments, progress=0.0)
     ((x, positions),) = seen
     masked = pretraining.mask(segments.x, segments.seeds).signal
     assert torch.equal(x, masked)
     assert torch.equal(positions, segments.positions)
     assert terms["masked_mse"].item() == pytest.approx((masked - segments.x).square().mean().item())
-    expected, _ = reconstruction_loss(pretraining.network(masked, segments.positions), segments.x)
+    output = pretraining.network(masked, segments.positions, locations=segments.locations)
+    expected, _ = reconstruction_loss(output, segments.x)
     torch.testing.assert_close(loss, expected)
 
 
@@ -202,7 +232,7 @@ def test_auxiliary_heads_stand_for_the_padded_signal():
     _, terms = pretraining(segments, progress=0.0)
     output = pretraining.network(pretraining.mask(segments.x, segments.seeds).signal, segments.positions)
     padded = F.pad(segments.x, (0, 80))
-    assert output.aux_up1.shape[-1] == 1080 // 30
+    assert output.aux_up1.shape[-1] == 1080 // 60
     _, expected = reconstruction_loss(output, segments.x, padded=padded)
     torch.testing.assert_close(terms["aux_up1"], expected["aux_up1"])
     _, stretched = reconstruction_loss(output, segments.x)
@@ -225,7 +255,7 @@ def test_masks_of_the_objective_come_from_seeds_and_places():
 
 
 def test_evaluation_is_deterministic_and_training_has_dropout():
-    pretraining, segments = objective(), batch(2, 3, 600)
+    pretraining, segments = objective(dropout=0.2), batch(2, 3, 600)
     with torch.no_grad():
         training = [pretraining(segments, progress=0.0)[0] for _ in range(2)]
         pretraining.eval()
@@ -248,7 +278,7 @@ def test_loss_in_evaluation_is_a_mean_over_segments():
 @pytest.mark.parametrize("layout", ["channelwise", "published"])
 def test_every_parameter_gets_a_gradient(layout):
     pretraining = objective(layout)
-    loss, _ = pretraining(batch(2, 19 if layout == "published" else 3, 600), progress=0.0)
+    loss, _ = pretraining(located(batch(2, 19 if layout == "published" else 3, 600)), progress=0.0)
     loss.backward()
     without = [name for name, p in pretraining.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert not without
@@ -271,8 +301,8 @@ def test_expert_learns_to_rebuild_what_was_hidden():
         torch.nn.utils.clip_grad_norm_(pretraining.parameters(), 5.0)
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < losses[0] / 10
-    assert terms["mse"] / 2 < 0.6 * terms["masked_mse"]
+    assert losses[-1] < losses[0] / 5
+    assert terms["mse"] / 2 < 0.9 * terms["masked_mse"]
 
 
 def test_autocast_to_bfloat16_gives_finite_float32_losses_close_to_those_without():
@@ -313,3 +343,218 @@ def test_with_relative_amplitudes_a_quiet_segment_counts_as_much_as_a_loud_one()
     with torch.no_grad():
         torch.testing.assert_close(relative(quiet, progress=0.0)[0], relative(data, progress=0.0)[0])
         assert absolute(quiet, progress=0.0)[0] > 2 * absolute(data, progress=0.0)[0]
+
+
+# Envelopes
+
+
+def said(clean: torch.Tensor, offset: float = 0.0) -> torch.Tensor:
+    """The true log envelope of both branches, or one off by so much."""
+    envelope = log_envelope(stft(clean, n_fft=400, hop=200))
+    return torch.stack([envelope, envelope], 2) + offset
+
+
+def test_the_true_envelope_has_no_error_and_any_other_the_square_of_what_it_is_off():
+    clean, kept = noise(2, 3, 1200), torch.ones(2, 1, 201, 7)
+    assert envelope_error(said(clean), clean, kept) == 0
+    torch.testing.assert_close(envelope_error(said(clean, 0.5), clean, kept), torch.tensor(0.25))
+
+
+def test_frames_of_padding_do_not_count_in_envelopes():
+    clean, kept = noise(2, 3, 1200), torch.ones(2, 1, 201, 5)
+    envelope = said(clean)
+    envelope[..., 5:] += 3
+    assert envelope_error(envelope, clean, kept) == 0
+
+
+def test_frequencies_beyond_60_hertz_do_not_count_in_envelopes():
+    clean, kept = noise(2, 3, 1200), torch.ones(2, 1, 201, 7)
+    envelope = said(clean)
+    envelope[..., 120:, :] += 3
+    assert envelope_error(envelope, clean, kept) == 0
+
+
+def test_masked_bins_may_count_more():
+    clean, kept = noise(1, 1, 1200), torch.ones(1, 1, 201, 7)
+    kept[..., :100, :] = 0.0
+    envelope = said(clean)
+    envelope[..., :100, :] += 1.0  # wrong where nothing was left
+    share = 100 / 120  # of the frequencies up to 60 Hz
+    for weight in (0.0, 1.0, 3.0):
+        expected = (1 + weight) * share / (1 + weight * share)
+        assert envelope_error(envelope, clean, kept, weight).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_error_of_a_batch_is_the_mean_of_those_of_its_segments():
+    clean = noise(3, 2, 1200)
+    _, kept = GaussianStftMask()(clean, torch.arange(3))
+    envelope = said(clean) + noise(3, 2, 2, 201, 7)
+    alone = [envelope_error(envelope[i : i + 1], clean[i : i + 1], kept[i : i + 1], 2.0) for i in range(3)]
+    torch.testing.assert_close(envelope_error(envelope, clean, kept, 2.0), torch.stack(alone).mean())
+
+
+# Two views
+
+
+def test_terms_of_two_views_are_named_and_add_up():
+    pretraining = of_two_views()
+    loss, terms = pretraining(located(batch(2, 3, 1200)), progress=0.0)
+    assert set(terms) == {"mse", "spectral", "envelope", "spectrum", "pairs", "masked_mse"}
+    assert not any(term.requires_grad for term in terms.values())
+    parts = sum(term.item() for name, term in terms.items() if name != "masked_mse")
+    assert loss.item() == pytest.approx(parts, rel=1e-5)
+
+
+WITHOUT = {"amplitude": "absolute", "masked_norms": False}
+
+
+@pytest.mark.parametrize("two_views", [True, False])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"decoder": "envelope"},
+        {"decoder": "envelope", "told_mask": True, "n_mixtures": 0},
+        {"decoder": "gains", "told_mask": True},
+        {"decoder": "gains", "bypass": False},
+        {"decoder": "signal", "bypass": False, "amplitude": "absolute"},
+        {"decoder": "signal"},
+    ],
+)
+def test_every_parameter_gets_a_gradient_whatever_the_decoder(options, two_views):
+    pretraining = of_two_views(**options) if two_views else objective(**(WITHOUT | options))
+    loss, _ = pretraining(located(batch(2, 3, 720)), progress=0.0)
+    loss.backward()
+    without = [name for name, p in pretraining.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert not without
+    assert all(p.grad.isfinite().all() for p in pretraining.parameters())
+
+
+def test_the_clean_view_is_what_the_features_are_read_from():
+    pretraining, segments = of_two_views().eval(), located(batch(2, 3, 1200))
+    with torch.no_grad():
+        _, terms = pretraining(segments, progress=0.0)
+        made = pretraining.network.encoder.stages(segments.x, locations=segments.locations)
+        expected = pretraining.feature_loss(made.embedding, segments.x)
+    for name in ("spectrum", "pairs"):
+        torch.testing.assert_close(terms[name], expected[name])
+
+
+def test_each_view_moves_its_own_statistics_by_one_pass():
+    pretraining = of_two_views()
+    pretraining(located(batch(2, 3, 720)), progress=0.0)
+    counts = {
+        name: counter.item()
+        for name, counter in pretraining.network.encoder.named_buffers()
+        if name.endswith("num_batches_tracked")
+    }
+    assert {name.split(".")[-2] for name in counts} == {"norm", "masked_norm"}
+    assert set(counts.values()) == {1}
+
+
+@pytest.mark.parametrize(
+    ("n_times", "share", "n_clean"), [(1200, 0.5, 600), (1201, 0.5, 601), (720, 0.25, 400), (300, 0.5, 300)]
+)
+def test_the_clean_view_is_the_beginning_of_every_segment(n_times, share, n_clean):
+    segments, seen = located(batch(3, 2, n_times)), []
+    pretraining = of_two_views(clean_share=share)
+    pretraining.feature_loss.register_forward_pre_hook(lambda _, args: seen.append(args[1]))
+    pretraining(segments, progress=0.0)
+    assert torch.equal(seen[0], segments.x[..., :n_clean])
+
+
+def test_targets_are_whitened_by_the_statistics_of_what_is_compared_with_them():
+    pretraining, expected = of_two_views(clean_share=0.5), FeatureLoss()
+    signals = [batch(3, 2, 1600).x, batch(4, 2, 1600).x]
+    pretraining.learn(signals)
+    expected.learn(x[..., :800] for x in signals)
+    for name in ("spectrum_target", "pair_target"):
+        assert torch.equal(getattr(pretraining.feature_loss, name).whitener, getattr(expected, name).whitener)
+
+
+def test_without_its_terms_a_feature_loss_changes_nothing_else():
+    plain, with_features = objective(**PAPER).eval(), objective(**PAPER, feature_loss=FeatureLoss()).eval()
+    segments = batch(2, 3, 720)
+    with torch.no_grad():
+        _, expected = plain(segments, progress=0.0)
+        _, terms = with_features(segments, progress=0.0)
+    assert {name: terms[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(("n_channels", "n_times"), [(1, 1200), (3, 500), (7, 360), (2, 90), (1, 1)])
+def test_two_views_of_any_number_of_channels_and_any_length(n_channels, n_times):
+    loss, terms = of_two_views()(batch(3, n_channels, n_times), progress=0.0)
+    loss.backward()
+    assert loss.isfinite()
+    assert all(term.isfinite() for term in terms.values())
+    assert (terms["pairs"] == 0) == (n_channels == 1)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_flat_segments_have_finite_losses_and_gradients(level):
+    pretraining, segments = of_two_views(), batch(2, 2, 720)
+    segments.x[0] = level
+    segments.x[1, 0] = level
+    loss, _ = pretraining(segments, progress=0.0)
+    loss.backward()
+    assert loss.isfinite()
+    assert all(p.grad.isfinite().all() for p in pretraining.parameters())
+
+
+def test_two_views_learn_to_rebuild_and_to_say_what_is_true():
+    pretraining, segments = of_two_views(), located(batch(4, 2, 1200))
+    optimizer = torch.optim.AdamW(pretraining.parameters(), lr=3e-3)
+    history = []
+    for _ in range(40):
+        loss, terms = pretraining(segments, progress=0.0)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(pretraining.parameters(), 5.0)
+        optimizer.step()
+        history.append(terms)
+    for name in ("spectrum", "pairs", "envelope"):
+        assert history[-1][name] < history[0][name] / 2, name
+    assert terms["mse"] / 2 < terms["masked_mse"]
+
+
+def test_two_views_in_bfloat16_are_close_to_those_without():
+    pretraining, segments = of_two_views(), located(batch(2, 3, 720))
+    expected, _ = pretraining(segments, progress=0.0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss, terms = pretraining(segments, progress=0.0)
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert all(term.dtype == torch.float32 for term in terms.values())
+    assert loss.item() == pytest.approx(expected.item(), rel=0.05)
+
+
+def test_statistics_of_the_targets_are_part_of_the_state():
+    learnt, fresh = of_two_views(), of_two_views(learnt=False)
+    name = "feature_loss.pair_target.whitener"
+    assert not torch.equal(learnt.state_dict()[name], fresh.state_dict()[name])
+    fresh.load_state_dict(learnt.state_dict())
+    segments = located(batch(2, 3, 720))
+    with torch.no_grad():
+        assert learnt.eval()(segments, progress=0.0)[0] == fresh.eval()(segments, progress=0.0)[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"envelope_weight": -1}, "envelope_weight must be >= 0"),
+        ({"masked_weight": -1}, "masked_weight must be >= 0"),
+        ({"clean_share": 0}, "clean_share must be > 0"),
+        ({"clean_share": 1.5}, "clean_share must be .* <= 1"),
+        (
+            {"masked_norms": True},
+            "masked_norms=True learns .* give a feature_loss, or a network with masked_norms=False",
+        ),
+    ],
+)
+def test_what_two_views_cannot_be_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        objective(**options)
+
+
+def test_the_published_layout_has_one_view():
+    with pytest.raises(ValueError, match="A feature loss needs layout='channelwise'"):
+        objective("published", feature_loss=FeatureLoss())
