@@ -25,8 +25,8 @@ FINE, COARSE = 60, 120
 """Samples that a token of the first and of the second attention block stands for."""
 
 _FIRST = 15  # samples per token of the first stage
+# Stages that decoders of envelopes read: features of a branch, samples per token.
 _READ = {"embedding": (EMBED_DIM, COARSE), "attention1": (64, FINE), "down1": (64, _FIRST)}
-# Of stages that decoders of envelopes read: features of a branch, samples per token.
 
 
 class Stages(NamedTuple):

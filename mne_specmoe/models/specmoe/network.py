@@ -241,7 +241,8 @@ class SpecHiNet(nn.Module):
         with seeing_masked(self.encoder):
             made = self.encoder.stages(x, positions, locations=locations)
         padded, _ = self.encoder.pad(x / amplitude)
-        kept = channelwise.all_kept(x) if kept is None else kept  # of what is real: padding counts for no level
+        if kept is None and self.config.told_mask:
+            kept = channelwise.all_kept(x)  # of what is real: padding counts for no level
         output = self.decoder(made, padded, locations=locations, kept=kept)
         if self.config.amplitude == "relative":
             output = output.scaled(amplitude)
