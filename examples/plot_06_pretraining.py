@@ -123,7 +123,9 @@ about = describe(weights)
 print(f"{weights.name}: {about['bytes'] / 1e6:.1f} MB, {about['architecture']}, licence {about['licence']}")
 
 epochs, _, _ = make_epochs(6, n_channels=4, duration=4, random_state=0)
-features = SpecMoEFeaturizer(weights, parts=("experts",), readout=("embedding.mean",)).fit_transform(epochs)
+features = SpecMoEFeaturizer(weights, parts=("experts",), readout=("embedding.mean",), n_components=None).fit_transform(
+    epochs
+)
 print(f"What these experts say of {len(epochs)} made-up epochs: {features.shape}")
 
 # %%

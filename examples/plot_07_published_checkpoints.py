@@ -63,7 +63,7 @@ for path in (published, full, half):
 
 epochs, _, _ = make_epochs(8, random_state=0)
 features = {
-    path.name: SpecMoEFeaturizer(weights=path, parts=("experts",)).fit_transform(epochs)
+    path.name: SpecMoEFeaturizer(weights=path, parts=("experts",), n_components=None).fit_transform(epochs)
     for path in (published, full, half)
 }
 reference = features[published.name]

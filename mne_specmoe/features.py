@@ -68,7 +68,8 @@ def write_features(
         See `mne_specmoe.SpecMoEFeaturizer`. None: what the pretrained networks say, and nothing else. References of
         covariances are those of each file.
     readout : sequence of str | None
-        What is taken of SpecMoE's experts, see there; None for its default, and with BrainRVQ's weights.
+        What is taken of SpecMoE's experts, see there, as it is, without principal components; None for its default, and
+        with BrainRVQ's weights.
     channel_pooling : {"mean", "max"} | None
         See there; with BrainRVQ's weights ``"mean"`` or None. What keeps channels apart needs the same channels in all
         files.
@@ -115,7 +116,8 @@ def _maker(
     if not _are_brainrvq(weights):
         options = {} if readout is None else {"readout": tuple(readout)}
         options |= {"parts": ("experts",) if parts is None else tuple(parts), "channel_pooling": channel_pooling}
-        return lambda: SpecMoEFeaturizer(weights, device=device, **options)
+        # Components would be those of each file, so that numbers of two files could not be compared.
+        return lambda: SpecMoEFeaturizer(weights, n_components=None, device=device, **options)
     if readout is not None or channel_pooling not in ("mean", None):
         raise ValueError(
             "Features of BrainRVQ are means over seconds, and over channels or not: leave readout at None and give "

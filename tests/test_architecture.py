@@ -125,7 +125,7 @@ LAYERS = (
     ),
     ("benchmark.tangent",),
     ("benchmark.networks", "benchmark.features", "benchmark.classical", "benchmark.frozen", "benchmark.loaded"),
-    ("benchmark.specialists", "benchmark.frozen_peers", "benchmark.hub_weights"),
+    ("benchmark.specialists", "benchmark.frozen_peers", "benchmark.hub_weights", "benchmark.defaults"),
     ("benchmark.peers", "benchmark.ours"),
     ("benchmark.peer_speed", "benchmark.report_rows", "benchmark.left_out"),
     ("benchmark.run", "benchmark.gates", "benchmark.codes", "benchmark.report_tables", "benchmark.report_figures"),

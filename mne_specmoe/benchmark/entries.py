@@ -20,6 +20,9 @@ features with those of our networks added, with the classical features alone."""
 KINDS = ("ridge", "logistic", "head", "finetuned")
 """What is made of the same pretrained weights. An entry is named by its weights, a dash, and one of these."""
 
+DEFAULTS = ("default", "features", "default_centred", "features_centred")
+"""The same, for the estimators as users get them."""
+
 ADDED, CENTRED = "added", "centred"
 """The same, for features of pretrained weights that are added to classical ones, and for such that are centred."""
 

@@ -95,6 +95,17 @@ def embed(data: TaskData, weights: Weights, setting: Setting) -> dict[str, np.nd
     return by_recording(data, setting, _EMBED[weights.family], weights.file(setting), weights.sha256)
 
 
+def pick_statistics(
+    arrays: Mapping[str, np.ndarray],
+    readout: tuple[str, ...] = READOUT,
+    channel: int = 0,
+    n_experts: int | None = None,
+) -> np.ndarray:
+    """Statistics of SpecMoE's experts, in the order of its featurizer, under one pooling over channels (mean, max)."""
+    found = np.concatenate([arrays[name][:, channel, :n_experts] for name in readout], 2)
+    return found.reshape(len(found), -1)
+
+
 def by_recording(data: TaskData, setting: Setting, function: Callable, *arguments: object) -> dict[str, np.ndarray]:
     """Apply a function to the windows of each recording by itself, unless that was done before.
 

@@ -12,6 +12,7 @@ import torch
 from mne_specmoe.assembly import describe
 from mne_specmoe.benchmark.centring import centred_features
 from mne_specmoe.benchmark.classical import CLASSICAL_FEATURES, classical_features, classical_sizes
+from mne_specmoe.benchmark.defaults import default_entries
 from mne_specmoe.benchmark.entries import (
     ADDED,
     CENTRED,
@@ -25,7 +26,7 @@ from mne_specmoe.benchmark.entries import (
     suits_all,
     suits_classification,
 )
-from mne_specmoe.benchmark.features import Weights, embed, flattened, sites
+from mne_specmoe.benchmark.features import Weights, embed, flattened, pick_statistics, sites
 from mne_specmoe.benchmark.frozen import BrainRVQHead, BrainRVQNumber, DrawChannels, SpecMoEHead, SpecMoENumber
 from mne_specmoe.benchmark.linear import (
     BLOCK_STRENGTHS,
@@ -46,17 +47,6 @@ _EXPERT_LR = 1e-4  # a tenth: what is pretrained should not be lost in the first
 _BATCH = 16
 
 Pick = Callable[[Mapping[str, np.ndarray]], np.ndarray]
-
-
-def pick_statistics(
-    arrays: Mapping[str, np.ndarray],
-    readout: tuple[str, ...] = READOUT,
-    channel: int = 0,
-    n_experts: int | None = None,
-) -> np.ndarray:
-    """Statistics of SpecMoE's experts, in the order of its featurizer, under one pooling over channels (mean, max)."""
-    found = np.concatenate([arrays[name][:, channel, :n_experts] for name in readout], 2)
-    return found.reshape(len(found), -1)
 
 
 def pick_normed(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -272,7 +262,7 @@ def entries_of(path: str | Path, name: str, title: str) -> list[Entry]:
         Probes (ridge, logistic), the estimator with a frozen network and the fine-tuned one; of each the same with
         random weights and with permuted labels, of the logistic probe also that on flattened spectra; what it adds to
         classical features, with trained and with random weights; the logistic probe on features that are centred per
-        subject, with controls; and variants.
+        subject, with controls; of SpecMoE variants, and the estimators as users get them.
     """
     weights = Weights.of(path)
     training = describe(path).get("training", {})
@@ -295,7 +285,9 @@ def entries_of(path: str | Path, name: str, title: str) -> list[Entry]:
     logistic = next(entry for entry in entries if entry.name == f"{name}-logistic")
     entries.append(_variant(logistic, "flattened", "flattened spectrum", Flattened(logistic.fit), "flattened"))
     entries += [*_added(logistic, title), *_centred(logistic)]
-    return entries + (_variants(weights, logistic, entries[6]) if weights.family == "specmoe" else [])
+    if weights.family == "specmoe":
+        entries += [*_variants(weights, logistic, entries[6]), *default_entries(weights, name, title, **common)]
+    return entries
 
 
 def _added(logistic: Entry, title: str) -> list[Entry]:

@@ -26,6 +26,7 @@ from mne_specmoe.benchmark.conventions import (
     standardised_windows,
     tenths_of_millivolts,
 )
+from mne_specmoe.benchmark.defaults import SIGNAL
 from mne_specmoe.benchmark.entries import Entry, TaskFacts, suits_classification
 from mne_specmoe.benchmark.frozen_peers import FrozenNetwork
 from mne_specmoe.benchmark.hub_weights import HubWeights, find_weights, load_published, read_config
@@ -408,6 +409,7 @@ PEERS: tuple[Entry, ...] = (
     *SPECIALISTS,
     *CENTRED,
     CLASSICAL_FEATURES,
+    *SIGNAL,
     *_SMALL,
     *_FOUNDATION,
     *map(_frozen, _FOUNDATION),

@@ -239,7 +239,8 @@ def _features(volts: np.ndarray, weights: Path | None, seed: int = 0) -> np.ndar
     """What a probe reads from experts."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UntrainedWarning)  # that is the point of random ones
-        return SpecMoEFeaturizer(weights, parts=("experts",), random_state=seed).fit_transform(volts)
+        # Components would be of all subjects, the tested ones too.
+        return SpecMoEFeaturizer(weights, parts=("experts",), n_components=None, random_state=seed).fit_transform(volts)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

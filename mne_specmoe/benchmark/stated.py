@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from mne_specmoe._validation import listed
-from mne_specmoe.benchmark.entries import ADDED, CENTRED, KINDS
+from mne_specmoe.benchmark.entries import ADDED, CENTRED, DEFAULTS, KINDS
 from mne_specmoe.benchmark.plan import Plan
 
 Statement = Mapping[str, Mapping[str, Collection[str]]]
@@ -60,7 +60,7 @@ def weights_of(estimator: str) -> str:
     """Name of the weights that an estimator begins with: "mine" of "mine-ridge" and "mine-ridge@permuted"."""
     name = estimator.partition("@")[0]
     weights, dash, kind = name.rpartition("-")
-    return weights if dash and kind in (*KINDS, ADDED, CENTRED) else name
+    return weights if dash and kind in (*KINDS, *DEFAULTS, ADDED, CENTRED) else name
 
 
 def stated_subjects(

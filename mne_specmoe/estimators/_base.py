@@ -238,7 +238,7 @@ class Featurizer(TransformerMixin, _NetworkEstimator):
                 network = self._make_network(1, epochs.n_times).to(check_device(self.device)).eval()
             self.network_ = network
             everything = everything or self.is_centered_
-            if not (everything or any(part.n_sets for part in network.parts.values())):
+            if not (everything or any(part.learns for part in network.parts.values())):
                 return None
             measured = self._measured(network, epochs)
             learn(network.parts, measured)

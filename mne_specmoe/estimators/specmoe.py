@@ -20,6 +20,9 @@ from mne_specmoe.nn.parts import check_parts
 READOUT = ("embedding.mean", "down1.log_std")
 """What is taken of the experts unless told otherwise."""
 
+N_COMPONENTS = 16
+"""Principal components that stand for it. More drown the other parts in a plain linear model of few epochs."""
+
 DEFAULT_PARTS = ("experts", "amplitude", "spectrum", "covariance", "evoked")
 """Parts that are used unless told otherwise; powers of single channels did not help in selection."""
 
@@ -34,6 +37,8 @@ class _SpecMoE:
         check_option("layout", self.layout, (*LAYOUTS, None))
         check_parts(self.parts, PARTS)
         check_readout(self.readout, STAGES)
+        if self.n_components is not None:
+            check_number("n_components", self.n_components, minimum=1, integer=True)
 
     def _look_at_channels(self, X: object) -> None:
         """Find out where channels are; nowhere if they have no names."""
@@ -48,6 +53,7 @@ class _SpecMoE:
             experts=specmoe_experts(self.weights, self.n_experts, self.layout),
             parts=self.parts_,
             readout=tuple(self.readout),
+            n_components=self.n_components,
             channel_pooling=self.channel_pooling,
             locations=None if self.locations_ is None else _plain_places(self.locations_),
             **options,
@@ -90,6 +96,10 @@ class SpecMoEFeaturizer(_SpecMoE, Featurizer):
         What is taken of the experts: stage and statistic, such as ``"down1.log_std"``. Stages, in order of depth:
         ``down1``, ``down2``, ``attention1``, ``down3``, ``bottom1``, ``attention2``, ``embedding``. Statistics over
         time: ``mean``, ``max``, ``log_std``; and ``covariance``, between channels, in the tangent space.
+    n_components : int | None
+        How many principal components of the training epochs, each statistic standardised, stand for what is taken of
+        the experts, which says the same many times over; None takes the statistics themselves. Without effect on
+        ``covariance``.
     channel_pooling : {"mean", "max"} | None
         How channels become one in statistics of the experts; None keeps them apart.
     center_by : str | True | None
@@ -148,6 +158,7 @@ class SpecMoEFeaturizer(_SpecMoE, Featurizer):
         ch_names: Sequence[str] | None = None,
         parts: Sequence[str] = DEFAULT_PARTS,
         readout: Sequence[str] = READOUT,
+        n_components: int | None = N_COMPONENTS,
         channel_pooling: str | None = "mean",
         center_by: str | bool | None = None,
         batch_size: int = 64,
@@ -164,6 +175,7 @@ class SpecMoEFeaturizer(_SpecMoE, Featurizer):
         self.ch_names = ch_names
         self.parts = parts
         self.readout = readout
+        self.n_components = n_components
         self.channel_pooling = channel_pooling
         self.center_by = center_by
         self.batch_size = batch_size
@@ -277,6 +289,10 @@ _PREDICTOR_PARAMETERS = """
         What a solved head takes of the experts: stage and statistic, such as ``"down1.log_std"``. Stages, in order of
         depth: ``down1``, ``down2``, ``attention1``, ``down3``, ``bottom1``, ``attention2``, ``embedding``. Statistics
         over time: ``mean``, ``max``, ``log_std``; and ``covariance``, between channels, in the tangent space.
+    n_components : int | None
+        How many principal components of the training epochs, each statistic standardised, stand for what is taken of
+        the experts, which says the same many times over; None takes the statistics themselves. Without effect on
+        ``covariance`` and with ``head="mlp"``.
     channel_pooling : {"mean", "max"} | None
         How channels become one in statistics of the experts; None keeps
         them apart, which only a solved head can.
@@ -396,6 +412,7 @@ class SpecMoEClassifier(_SpecMoEPredictor, Classifier):
         ch_names: Sequence[str] | None = None,
         parts: Sequence[str] = DEFAULT_PARTS,
         readout: Sequence[str] = READOUT,
+        n_components: int | None = N_COMPONENTS,
         channel_pooling: str | None = "mean",
         center_by: str | bool | None = None,
         head: str = "logistic",
@@ -427,6 +444,7 @@ class SpecMoEClassifier(_SpecMoEPredictor, Classifier):
         self.ch_names = ch_names
         self.parts = parts
         self.readout = readout
+        self.n_components = n_components
         self.channel_pooling = channel_pooling
         self.center_by = center_by
         self.head = head
@@ -471,6 +489,7 @@ class SpecMoERegressor(_SpecMoEPredictor, Regressor):
         ch_names: Sequence[str] | None = None,
         parts: Sequence[str] = DEFAULT_PARTS,
         readout: Sequence[str] = READOUT,
+        n_components: int | None = N_COMPONENTS,
         channel_pooling: str | None = "mean",
         center_by: str | bool | None = None,
         head: str = "ridge",
@@ -501,6 +520,7 @@ class SpecMoERegressor(_SpecMoEPredictor, Regressor):
         self.ch_names = ch_names
         self.parts = parts
         self.readout = readout
+        self.n_components = n_components
         self.channel_pooling = channel_pooling
         self.center_by = center_by
         self.head = head

@@ -52,6 +52,16 @@ class ActivationStatistics(Part):
         Number of channels; None if nothing depends on it.
     channel_pooling : {"mean", "max"} | None
         How channels become one; None keeps them apart. Without meaning for ``covariance``.
+    n_components : int | None
+        How many principal components of training epochs stand for the statistics; None takes the statistics themselves.
+        Without meaning for ``covariance``.
+
+    Attributes
+    ----------
+    centre : Tensor, shape (n_statistics,)
+        Mean of the statistics over training epochs.
+    components : Tensor, shape (n_statistics, n_components)
+        What the centred statistics are multiplied by. Zero until learned, and beyond what training epochs span.
     """
 
     def __init__(
@@ -63,6 +73,7 @@ class ActivationStatistics(Part):
         *,
         n_channels: int | None = None,
         channel_pooling: str | None = None,
+        n_components: int | None = None,
     ):
         pairs = check_readout(readout, tuple(widths))
         self_readout = [pair for pair in pairs if pair[1] != COVARIANCE]
@@ -70,13 +81,18 @@ class ActivationStatistics(Part):
         if n_channels is None and (stages or channel_pooling is None):
             raise ValueError("What keeps channels apart needs n_channels.")
         n_rows = 1 if channel_pooling else n_channels
-        n_plain = len(networks) * n_rows * sum(widths[stage] for stage, _ in self_readout)
+        n_statistics = len(networks) * n_rows * sum(widths[stage] for stage, _ in self_readout)
+        n_components = n_components if n_statistics else None
+        n_plain = n_components or n_statistics
         n_pairs = n_channels * (n_channels + 1) // 2 if stages else 0
         n_sets = len(networks) * len(stages)
         super().__init__(n_plain + n_sets * n_pairs, n_sets=n_sets, size=n_channels or 0)
         self.name, self.networks, self.widths = name, tuple(networks), dict(widths)
         self.readout, self.stages, self.channel_pooling = self_readout, stages, channel_pooling
-        self._n_plain = n_plain
+        self._n_plain, self._n_statistics, self.n_components = n_plain, n_statistics, n_components
+        if n_components:
+            self.register_buffer("centre", torch.zeros(n_statistics))
+            self.register_buffer("components", torch.zeros(n_statistics, n_components))
 
     @property
     def keeps_channels(self) -> bool:
@@ -98,18 +114,23 @@ class ActivationStatistics(Part):
         """Pool channels [B, C, F] if asked to."""
         return values if self.channel_pooling is None else POOLINGS[self.channel_pooling](values, 1)
 
+    def statistics(self, measured: Tensor) -> Tensor:
+        """Statistics [B, n_statistics] in what was measured."""
+        return measured[:, : self._n_statistics]
+
     def plain(self, measured: Tensor) -> Tensor:
         """See `Part`."""
-        return measured[:, : self.n_plain]
+        statistics = self.statistics(measured)
+        return (statistics - self.centre) @ self.components if self.n_components else statistics
 
     def covariances(self, measured: Tensor) -> Tensor | None:
         """See `Part`."""
         if not self.n_sets:
             return None
-        return shrunk(unpacked(measured[:, self.n_plain :].double().unflatten(1, (self.n_sets, -1))))
+        return shrunk(unpacked(measured[:, self._n_statistics :].double().unflatten(1, (self.n_sets, -1))))
 
     def feature_names(self, ch_names: Sequence[str]) -> list[str]:
-        """``experts_Cz_expert1_down1.log_std_007``, ``experts_C3_C4_expert1_down1.covariance``."""
+        """``experts_Cz_expert1_down1.log_std_007`` or ``experts_component_07``; those of pairs ``experts_C3_C4_…``."""
         channels = [""] if self.channel_pooling else [f"{name}_" for name in ch_names]
         plain = [
             f"{self.name}_{channel}{network}_{stage}.{statistic}_{i:03d}"
@@ -118,6 +139,8 @@ class ActivationStatistics(Part):
             for channel in channels
             for i in range(self.widths[stage])
         ]
+        if self.n_components:
+            plain = [f"{self.name}_component_{i + 1:02d}" for i in range(self.n_components)]
         return plain + [
             f"{self.name}_{pair}_{network}_{stage}.{COVARIANCE}"
             for network in self.networks

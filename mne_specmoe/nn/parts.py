@@ -67,16 +67,25 @@ class Part(nn.Module):
         Whether its features belong to channels, so that epochs need all of these.
     keeps_length : bool
         Whether epochs need the length that it was made for.
+    n_components : int | None
+        How many principal components of training epochs, which fit has learned, stand for its features; None: there are
+        none to learn.
     """
 
     keeps_channels = True
     keeps_length = False
+    n_components: int | None = None
 
     def __init__(self, n_features: int, *, n_sets: int = 0, size: int = 0, min_times: int = 1):
         super().__init__()
         self.n_features, self.n_sets, self.min_times = n_features, n_sets, min_times
         if n_sets:
             self.register_buffer("whitener", torch.eye(size).expand(n_sets, -1, -1).clone())
+
+    @property
+    def learns(self) -> bool:
+        """Whether fit has to learn something from training epochs."""
+        return bool(self.n_sets or self.n_components)
 
     @property
     def n_plain(self) -> int:

@@ -42,7 +42,7 @@ def experts(tmp_path_factory):
 def test_specmoe_says_what_its_featurizer_says(setting, data, experts, layout, name):
     found = embed(data, Weights.of(experts[layout]), setting)[name]
     for place, pooling in enumerate(("mean", "max")):
-        options = {"parts": ("experts",), "readout": (name,), "channel_pooling": pooling}
+        options = {"parts": ("experts",), "readout": (name,), "n_components": None, "channel_pooling": pooling}
         featurizer = SpecMoEFeaturizer(experts[layout], ch_names=list(data.ch_names), **options)
         expected = featurizer.fit_transform(data.X)
         np.testing.assert_allclose(found[:, place].reshape(len(data), -1), expected, rtol=1e-5, atol=1e-6)

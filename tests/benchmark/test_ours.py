@@ -58,7 +58,7 @@ def entries(experts):
 
 
 def featurizer_of(experts, **options):
-    return SpecMoEFeaturizer(experts, parts=("experts",), ch_names=NAMES, **options)
+    return SpecMoEFeaturizer(experts, parts=("experts",), n_components=None, ch_names=NAMES, **options)
 
 
 def test_a_probe_is_a_featurizer_and_a_linear_model(parts, setting, entries, experts):

@@ -7,6 +7,7 @@ import torch
 from estimator_families import CLASSIFIERS, FEATURIZERS, PREDICTORS, PRETRAINED, SPECMOE, TRAINED
 from scipy.stats import kurtosis
 from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -105,12 +106,50 @@ def test_any_statistic_of_any_stage_can_be_had(make, epochs):
     readout = [f"{stage}.{statistic}" for stage in stages for statistic in ("mean", "max", "log_std", "covariance")]
     for layout in ("channelwise", "published"):
         for pooling in (None, "mean", "max"):
-            featurizer = make(
-                SpecMoEFeaturizer, layout=layout, parts=("experts",), readout=readout, channel_pooling=pooling
-            )
+            options = {"parts": ("experts",), "readout": readout, "n_components": None, "channel_pooling": pooling}
+            featurizer = make(SpecMoEFeaturizer, layout=layout, **options)
             features = featurizer.fit_transform(epochs)
             assert features.shape[1] == len(set(featurizer.get_feature_names_out()))
             assert np.isfinite(features).all()
+
+
+@pytest.mark.parametrize("pooling", [None, "mean"])
+def test_components_are_those_of_the_standardised_statistics(make, epochs, pooling):
+    options = {"parts": ("experts",), "channel_pooling": pooling}
+    statistics = make(SpecMoEFeaturizer, n_components=None, **options).fit_transform(epochs)
+    featurizer = make(SpecMoEFeaturizer, n_components=5, **options)
+    found = featurizer.fit_transform(epochs)
+    expected = PCA(5, svd_solver="full").fit_transform(StandardScaler().fit_transform(statistics.astype(float)))
+    expected /= np.sqrt(statistics.shape[1])
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(featurizer.transform(epochs[:3]), found[:3], rtol=1e-4, atol=1e-5)
+    assert list(featurizer.get_feature_names_out()) == [f"experts_component_0{i}" for i in range(1, 6)]
+
+
+def test_components_that_few_epochs_do_not_span_are_zero(make, epochs):
+    featurizer = make(SpecMoEFeaturizer, parts=("experts",), n_components=16).fit(epochs[:4])
+    assert (featurizer.transform(epochs) != 0).any(0).tolist() == [True] * 3 + [False] * 13
+    one = make(SpecMoEFeaturizer, parts=("experts",)).fit(epochs[:1])
+    assert (one.transform(epochs) == 0).all()
+
+
+def test_covariances_of_stages_stay_beside_components(make, epochs):
+    readout = ("down1.covariance", "embedding.mean")
+    featurizer = make(SpecMoEFeaturizer, parts=("experts",), readout=readout, n_components=2)
+    whole = make(SpecMoEFeaturizer, parts=("experts",), readout=readout, n_components=None)
+    found, expected = featurizer.fit_transform(epochs), whole.fit_transform(epochs)
+    n_pairs = found.shape[1] - 2
+    assert n_pairs == sum("covariance" in name for name in whole.get_feature_names_out())
+    np.testing.assert_array_equal(found[:, 2:], expected[:, -n_pairs:])
+    alone = make(SpecMoEFeaturizer, parts=("experts",), readout=readout[:1], n_components=2)
+    np.testing.assert_array_equal(alone.fit_transform(epochs), expected[:, -n_pairs:])
+
+
+@pytest.mark.parametrize("n_components", [0, -1, 2.5, "all", True])
+@pytest.mark.parametrize("kind", [SpecMoEFeaturizer, SpecMoEClassifier])
+def test_a_number_of_components_is_whole_and_positive(kind, make, epochs, n_components):
+    with pytest.raises((TypeError, ValueError), match="n_components"):
+        make(kind, n_components=n_components).fit(epochs)
 
 
 # Epochs that fit has not seen
@@ -118,11 +157,12 @@ def test_any_statistic_of_any_stage_can_be_had(make, epochs):
 
 @pytest.mark.parametrize("kind", FEATURIZERS)
 def test_parts_that_pool_channels_and_time_take_other_lengths_and_some_of_the_channels(kind, make, epochs):
-    featurizer = make(kind, parts=(own_part(kind), "spectrum")).fit(epochs)
+    whole = {"n_components": None} if kind is SpecMoEFeaturizer else {}  # components depend on the epochs of fit
+    featurizer = make(kind, parts=(own_part(kind), "spectrum"), **whole).fit(epochs)
     other = make_epochs(4, n_channels=3, duration=2.5, sfreq=160)[0].pick(["C4", "Cz"])
     features = featurizer.transform(other)
     assert features.shape == (4, len(featurizer.get_feature_names_out()))
-    afresh = make(kind, parts=(own_part(kind), "spectrum")).fit(other.copy().reorder_channels(["C4", "Cz"]))
+    afresh = make(kind, parts=(own_part(kind), "spectrum"), **whole).fit(other.copy().reorder_channels(["C4", "Cz"]))
     np.testing.assert_allclose(features, afresh.transform(other), rtol=1e-4, atol=1e-5)
 
 

@@ -488,7 +488,8 @@ def test_class_weights_of_balanced_classes_change_nothing(kind, make, epochs, y)
 
 @pytest.mark.parametrize("kind", ESTIMATORS)
 def test_bfloat16_is_close_to_float32(kind, make, outputs, epochs):
-    full, half = (make(kind, precision=precision).fit(epochs) for precision in ("float32", "bf16"))
+    whole = {"n_components": None} if kind is SpecMoEFeaturizer else {}  # components may turn
+    full, half = (make(kind, precision=precision, **whole).fit(epochs) for precision in ("float32", "bf16"))
     expected, found = outputs(full, epochs), outputs(half, epochs)
     assert found.dtype == expected.dtype
     assert not np.array_equal(found, expected)

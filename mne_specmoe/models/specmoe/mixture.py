@@ -62,6 +62,8 @@ class SpecMoEConfig:
         What the head reads, of `PARTS`.
     readout : tuple of str
         What is taken of the experts where the head is linear, see `mne_specmoe.nn.activations.ActivationStatistics`.
+    n_components : int | None
+        How many principal components stand for what is taken of the experts where the head is linear; None: none do.
     n_chans : int | None
         Number of channels; needed unless the head reads nothing but experts whose channels are pooled.
     bands : tuple of (float, float)
@@ -86,6 +88,7 @@ class SpecMoEConfig:
     head: str = "mlp"
     parts: tuple[str, ...] = ("experts",)
     readout: tuple[str, ...] = ("embedding.mean",)
+    n_components: int | None = None
     n_chans: int | None = None
     bands: tuple[tuple[float, float], ...] = BANDS
     locations: tuple[tuple[float, float, float] | None, ...] | None = None
@@ -98,6 +101,8 @@ class SpecMoEConfig:
             check_number(name, getattr(self, name), minimum=1, integer=True)
         if self.hidden is not None:
             check_number("hidden", self.hidden, minimum=1, integer=True)
+        if self.n_components is not None:
+            check_number("n_components", self.n_components, minimum=1, integer=True)
         check_option("layout", self.layout, LAYOUTS)
         check_option("time_pooling", self.time_pooling, tuple(POOLINGS))
         check_option("head", self.head, HEADS)
@@ -268,6 +273,7 @@ def make_parts(config: SpecMoEConfig) -> nn.ModuleDict:
             config.readout,
             n_channels=config.n_chans,
             channel_pooling=config.channel_pooling,
+            n_components=config.n_components,
         )
     options = {"n_channels": config.n_chans, "n_times": config.n_times, "bands": config.bands}
     return nn.ModuleDict(parts | signal_parts(config.parts, **options))
@@ -291,7 +297,7 @@ class SpecMoE(nn.Module):
     sfreq : float
         Sampling rate of the input; the network works at 200 Hz and refuses any other.
     n_experts, layout, time_pooling, channel_pooling, gate_scale, hidden, dropout, amplitude, head, parts, readout, \
-bands, locations, expert
+n_components, bands, locations, expert
         See `SpecMoEConfig`.
     experts : sequence of SpecHiNetEncoder | None
         Experts to use, all of one architecture; it is theirs then. None: untrained ones.
@@ -331,6 +337,7 @@ bands, locations, expert
         head: str = "mlp",
         parts: Sequence[str] = ("experts",),
         readout: Sequence[str] = ("embedding.mean",),
+        n_components: int | None = None,
         bands: Sequence[tuple[float, float]] = BANDS,
         locations: Sequence[tuple[float, float, float] | None] | None = None,
         expert: SpecHiNetConfig | Mapping | None = None,
@@ -366,6 +373,7 @@ bands, locations, expert
             head=head,
             parts=parts,
             readout=readout,
+            n_components=n_components,
             n_chans=n_chans,
             bands=bands,
             locations=locations,
