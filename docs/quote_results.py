@@ -11,6 +11,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from quote_speed import Speed
+from quote_trials import Defaults, LeftOut, Pretraining
 
 from mne_specmoe.benchmark.plan import all_cells, controls_of
 from mne_specmoe.benchmark.report import verdict_sentence, write_report
@@ -24,10 +25,16 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "benchmark" / "results.jsonl.xz"
 ABLATION = HERE / "benchmark" / "ablation.jsonl.xz"
 SPEED = HERE / "benchmark" / "speed.json"
+DEFAULTS = (HERE / "benchmark" / "defaults.jsonl.xz", HERE / "benchmark" / "defaults-events.jsonl.xz")
+LEFT_OUT = HERE / "benchmark" / "left_out.json"
+PRETRAINING = HERE / "benchmark" / "pretraining.json"
+FIGURES = HERE / "benchmark" / "experts_figures"
 PAGES = (
     HERE.parent / "README.md",
     HERE / "benchmark.md",
     HERE / "benchmark" / "ablation.md",
+    HERE / "benchmark" / "defaults.md",
+    HERE / "benchmark" / "experts.md",
     HERE / "explanation" / "evidence.md",
     HERE / "guide" / "memory_and_speed.md",
     HERE / "scaling.md",
@@ -138,7 +145,14 @@ class Measured:
 def all_texts() -> Texts:
     """Name of a place → what makes its text."""
     results, ablation, speed = Measured(RESULTS), Measured(ABLATION), Speed(SPEED)
+    defaults, left_out, trials = Defaults(*DEFAULTS), LeftOut(LEFT_OUT), Pretraining(PRETRAINING)
     return {
+        "defaults": lambda: _table(defaults.table(is_centred=False)),
+        "defaults-centred": lambda: _table(defaults.table(is_centred=True)),
+        "adds": lambda: _table(defaults.added()),
+        **{f"left-out-{kind}": lambda kind=kind: _table(left_out.table(kind)) for kind in left_out.kinds},
+        "scaling": lambda: _table(trials.scaling()),
+        "synthetic": lambda: _table(trials.mixtures()),
         "verdict": results.verdict,
         "scores": results.scores,
         "run": results.run,
@@ -202,6 +216,7 @@ def main() -> None:
             print(f"{page.name}: written")
     write_report(RESULTS, RESULTS.with_name("report"))
     write_report(ABLATION, ABLATION.with_name("ablation-report"))
+    Pretraining(PRETRAINING).write_figures(FIGURES)
     SPEED.with_suffix(".md").write_text(speed_page(Speed(SPEED).report), encoding="utf-8", newline="\n")
 
 

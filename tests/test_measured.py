@@ -176,3 +176,59 @@ def test_hours_and_memory_follow_from_rates_and_further_segments(speed):
     assert "5.5 × 10¹⁸ FLOP" in speed.work()
     assert speed.gpus()[1] == ("L4", "121", "24 / 60 / 182", "637 / 255 / 85")
     assert speed.data_path()[-1][-1] == "1,200 to 5,000 × as fast"
+
+
+def left_out(tmp_path, **scores):
+    """A file with one task of three people."""
+    about = {"title": "Rest or work", "windows": "all", "people": ["P1", "P2", "P3"]}
+    about["scores"] = {name: {"plain": values, "centred": values} for name, values in scores.items()}
+    (tmp_path / "left_out.json").write_text(json.dumps({"rest": about}), encoding="utf-8")
+    return quote.LeftOut(tmp_path / "left_out.json")
+
+
+def test_a_line_of_a_data_set_left_out_has_every_seed_and_the_difference_to_their_mean(tmp_path):
+    file = left_out(tmp_path, pretrained=[0.7, 0.8, 0.9], random0=[0.5, 0.6, 0.7], random1=[0.7, 0.8, 0.9])
+    assert file.kinds == ("plain", "centred")
+    _, line = file.table("plain")
+    assert line[:5] == ["Rest or work", "3", "all", "0.800", "0.600, 0.800"]
+    assert line[5].startswith("+0.100 [")
+
+
+def test_scores_that_do_not_fit_the_people_are_an_error(tmp_path):
+    file = left_out(tmp_path, pretrained=[0.7, 0.8, 0.9], random0=[0.5, 0.6])
+    with pytest.raises(ValueError, match="shorter"):
+        file.table("plain")
+
+
+def trials(tmp_path):
+    """A file of two people, with two seeds of everything short."""
+    people, run = ["P1", "P2"], {"rebuilt": 0.6, "r2": {"alpha": 0.9, "beta": 0.8}, "plain": [0.7, 0.9]}
+    runs = {f"{kind}_300_{seed}": run for kind in ("real", "half", "quarter", "synthetic", "both") for seed in (0, 1)}
+    runs |= {f"{kind}_900_0": {**run, "rebuilt": 0.5} for kind in ("real", "half", "quarter")}
+    runs |= {"random_0": {**run, "plain": [0.5, 0.5]}, "random_1": {**run, "plain": [0.7, 0.7]}}
+    hours = {"real": 8.0, "half": 4.0, "quarter": 2.0, "synthetic": 6.0, "both": 14.0}
+    (tmp_path / "trials.json").write_text(
+        json.dumps({"people": people, "hours": hours, "runs": runs}), encoding="utf-8"
+    )
+    return quote.Pretraining(tmp_path / "trials.json")
+
+
+def test_lines_of_trials_have_hours_steps_seeds_and_differences(tmp_path):
+    made = trials(tmp_path)
+    head, *lines = made.scaling()
+    assert len(lines) == 6
+    assert lines[0][:5] == ["a quarter", "2.0", "300", "2", "0.600 (0.600 to 0.600)"]
+    assert lines[-1][:5] == ["all", "8.0", "900", "1", "0.500"]
+    assert lines[0][-1].startswith("+0.200 [")
+    assert [line[0] for line in made.mixtures()[1:]] == ["recordings", "synthetic EEG", "both"]
+    assert head[0] == "data"
+
+
+def test_figures_of_trials_are_the_same_every_time(tmp_path):
+    made = trials(tmp_path)
+    for folder in ("one", "two"):
+        made.write_figures(tmp_path / folder)
+    names = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert names == ["scaling.svg", "synthetic.svg"]
+    assert all((tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes() for name in names)
+    assert all((quote.FIGURES / name).is_file() for name in names)
