@@ -25,7 +25,8 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "benchmark" / "results.jsonl.xz"
 ABLATION = HERE / "benchmark" / "ablation.jsonl.xz"
 SPEED = HERE / "benchmark" / "speed.json"
-DEFAULTS = (HERE / "benchmark" / "defaults.jsonl.xz", HERE / "benchmark" / "defaults-events.jsonl.xz")
+DEFAULTS = tuple(HERE / "benchmark" / f"defaults{part}.jsonl.xz" for part in ("", "-n170", "-p300"))
+ADDED = HERE / "benchmark" / "added-left-out.jsonl.xz"
 LEFT_OUT = HERE / "benchmark" / "left_out.json"
 PRETRAINING = HERE / "benchmark" / "pretraining.json"
 FIGURES = HERE / "benchmark" / "experts_figures"
@@ -150,6 +151,7 @@ def all_texts() -> Texts:
         "defaults": lambda: _table(defaults.table(is_centred=False)),
         "defaults-centred": lambda: _table(defaults.table(is_centred=True)),
         "adds": lambda: _table(defaults.added()),
+        "adds-left-out": lambda: _table(Defaults(ADDED).added("lodo")),
         **{f"left-out-{kind}": lambda kind=kind: _table(left_out.table(kind)) for kind in left_out.kinds},
         "scaling": lambda: _table(trials.scaling()),
         "synthetic": lambda: _table(trials.mixtures()),

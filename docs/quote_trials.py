@@ -1,4 +1,4 @@
-"""What pages quote of trials of pretraining and of the defaults, from files in ``docs/benchmark``, and their figures."""
+"""What pages quote of trials of pretraining and of the defaults, from files in ``docs/benchmark``; their figures."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -136,11 +136,11 @@ class Pretraining:
             axis.margins(x=0.2)
         return figure
 
-    @staticmethod
-    def _finish(axis, text: str) -> None:
+    def _finish(self, axis, text: str) -> None:
+        hours = [self.hours[size] for size in _SIZES]
         axis.set(xscale="log", xlabel="hours of recordings", ylabel=text)
-        axis.xaxis.set_major_formatter("{x:g}")
         axis.minorticks_off()
+        axis.set_xticks(hours, [f"{hour:.1f}" for hour in hours])
 
     def write_figures(self, folder: Path) -> None:
         """Write both, as SVG that is the same every time."""
@@ -181,16 +181,17 @@ class Defaults:
             lines.append(line + [f"{all_of.means[name]:.3f}" for name in bare])
         return lines
 
-    def added(self) -> list[list[str]]:
+    def added(self, weights: str = "specmoe") -> list[list[str]]:
         """One line per task: what experts add to the default without them, and what random ones add."""
         lines = [["task", "people", "experts added to the classifier", "random ones", "to the features", "random ones"]]
         for numbers in self.tasks:
-            line = [numbers.facts["title"], str(len(numbers.everyone.subjects))]
-            for name in ("default", "features"):
-                for kind in ("", "@random"):
-                    pair = f"specmoe-{name}{kind}", f"signal-{name}"
-                    line.append(_minus(_compare(numbers, numbers.everyone, *pair)))
-            lines.append(line)
+            for suffix, word in (("", ""), ("_centred", ", centred")):
+                line = [f"{numbers.facts['title']}{word}", str(len(numbers.everyone.subjects))]
+                for name in (f"default{suffix}", f"features{suffix}"):
+                    for kind in ("", "@random"):
+                        pair = f"{weights}-{name}{kind}", f"signal-{name}"
+                        line.append(_minus(_compare(numbers, numbers.everyone, *pair)))
+                lines.append(line)
         return lines
 
 

@@ -74,7 +74,7 @@ class Default:
             "random_state": setting.seed,
         }
         fit = self._fit_classifier if self.is_classifier else self._fit_features
-        return Selected(fit(both, options, setting), {"settings": {}, "n_looks": 1})
+        return Selected(fit(both, options, setting), {"settings": {}, "n_looks": 0})  # nothing is chosen
 
     def _fit_classifier(self, both: TaskData, options: dict, setting: Setting):
         estimator = _Classifier(**options)
