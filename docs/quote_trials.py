@@ -19,6 +19,7 @@ Scores = Mapping[str, float]
 _SIZES = {"quarter": "a quarter", "half": "half", "real": "all"}
 _MIXTURES = {"real": "recordings", "synthetic": "synthetic EEG", "both": "both"}
 _SHORT, _LONG = "300", "900"
+_FEWEST = 6  # people for an interval
 
 
 class LeftOut:
@@ -197,7 +198,10 @@ class Defaults:
 
 def _compare(numbers: TaskNumbers, comparison: Comparison, name: str, other: str) -> str:
     pair = (numbers.rows[each].means for each in (name, other))
-    return difference_text(_of_people(comparison, *pair))
+    difference = _of_people(comparison, *pair)
+    if difference.n_subjects < _FEWEST:
+        return f"{difference.interval[0]:+.3f}"
+    return difference_text(difference)
 
 
 def _of_people(comparison: Comparison, first: Scores, second: Scores) -> Difference:
