@@ -25,7 +25,7 @@ APART = {SpecMoEFeaturizer: {"channel_pooling": None}, BrainRVQFeaturizer: {"poo
 """Parameters with which featurizers keep channels apart."""
 
 ALONE = {
-    SpecMoEFeaturizer: {"parts": ("experts",), "readout": ("embedding.mean",)},
+    SpecMoEFeaturizer: {"parts": ("experts",), "readout": ("embedding.mean",), "n_components": None},
     BrainRVQFeaturizer: {"parts": ("encoder",)},
 }
 """Parameters with which featurizers hand out what the pretrained part says, and nothing else."""

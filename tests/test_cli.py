@@ -288,7 +288,7 @@ def test_features_of_recordings_and_epochs_go_to_one_file(tmp_path, weights, cap
         np.testing.assert_allclose(table["start_seconds"][:2], [0, 4])
 
 
-def test_without_weights_features_are_those_of_the_estimators_default(tmp_path, capsys):
+def test_without_weights_features_are_the_statistics_of_the_estimators_default(tmp_path, capsys):
     epochs, *_ = make_epochs(3, n_channels=2, duration=2, n_subjects=1)
     epochs.save(tmp_path / "task-epo.fif")
     command = ["features", str(tmp_path / "task-epo.fif"), "--device", "cpu", "--out"]
@@ -296,7 +296,7 @@ def test_without_weights_features_are_those_of_the_estimators_default(tmp_path, 
     assert "random" not in capsys.readouterr().err
     assert main([*command, str(tmp_path / "said.npz"), "--weights", "starter"]) == 0
     read = mne.read_epochs(tmp_path / "task-epo.fif")
-    expected = SpecMoEFeaturizer(parts=("experts",), device="cpu").fit_transform(read)
+    expected = SpecMoEFeaturizer(parts=("experts",), n_components=None, device="cpu").fit_transform(read)
     for name in ("unsaid.npz", "said.npz"):
         with np.load(tmp_path / name) as table:
             np.testing.assert_array_equal(table["features"], expected)

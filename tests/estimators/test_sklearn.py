@@ -328,6 +328,11 @@ def test_features_are_named_float32_and_one_row_per_epoch(channel_pooling, n_fea
     assert len(set(names)) == n_features
 
 
+def test_sixteen_components_stand_for_the_experts_by_default(make, epochs):
+    features = make(SpecMoEFeaturizer, parts=("experts",)).set_output(transform="pandas").fit_transform(epochs)
+    assert list(features.columns) == [f"experts_component_{i:02d}" for i in range(1, 17)]
+
+
 def test_channels_kept_apart_are_named_and_pool_to_the_pooled_features(make, epochs):
     options = ALONE[SpecMoEFeaturizer] | {"n_experts": 2}
     apart = make(SpecMoEFeaturizer, channel_pooling=None, **options).set_output(transform="pandas")
