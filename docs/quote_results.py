@@ -10,16 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
+from quote_differences import difference
 from quote_speed import Speed
 from quote_trials import Defaults, LeftOut, Pretraining
 
 from mne_specmoe.benchmark.plan import all_cells, controls_of
 from mne_specmoe.benchmark.report import verdict_sentence, write_report
 from mne_specmoe.benchmark.report_rows import Results, n_of, progress, read_results
-from mne_specmoe.benchmark.report_tables import Comparison, TaskNumbers, task_numbers
-from mne_specmoe.benchmark.report_words import GAP, difference_text, metric_name
+from mne_specmoe.benchmark.report_tables import TaskNumbers, task_numbers
+from mne_specmoe.benchmark.report_words import metric_name
 from mne_specmoe.benchmark.speed_page import page as speed_page
-from mne_specmoe.benchmark.statistics import paired_difference
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "benchmark" / "results.jsonl.xz"
@@ -41,7 +41,6 @@ PAGES = (
     HERE / "scaling.md",
 )
 
-_FEWEST = 6  # people for an interval: with fewer, no difference can be told from chance
 _PLACE = re.compile(
     r"(?P<begin><!-- measured: (?P<name>[\w-]+) -->\n)(?P<text>.*?)(?P<end><!-- /measured -->)", re.DOTALL
 )
@@ -83,7 +82,7 @@ class Measured:
             if any(numbers.rows[name].problem for name in (ours, *names.values())):
                 continue
             comparison = numbers.unseen or numbers.everyone
-            cells = [_difference(numbers, comparison, name, ours) for name in names.values()]
+            cells = [difference(numbers, comparison, name, ours) for name in names.values()]
             lines.append([_title(numbers), str(len(comparison.subjects)), f"{comparison.means[ours]:.3f}", *cells])
         return _table(lines)
 
@@ -130,7 +129,7 @@ class Measured:
         cells = [_title(numbers), str(len(comparison.subjects)), f"{numbers.facts['chance']:.3f}"]
         cells.append(f"{numbers.rows[strongest].title}: {comparison.means[strongest]:.3f}")
         for name in self.quoted.values():
-            cells += [f"{comparison.means[name]:.3f}", _difference(numbers, comparison, name, self._random(name))]
+            cells += [f"{comparison.means[name]:.3f}", difference(numbers, comparison, name, self._random(name))]
         return cells
 
     def _random(self, name: str) -> str:
@@ -175,20 +174,6 @@ def _title(numbers: TaskNumbers) -> str:
     """A task's title, and its metric where that is another than everywhere."""
     metric = "" if numbers.metric == "balanced_accuracy" else f" ({metric_name(numbers.metric)})"
     return f"{numbers.facts['title']}{metric}"
-
-
-def _difference(numbers: TaskNumbers, comparison: Comparison, name: str, other: str) -> str:
-    """By how much one estimator is better than another, with the interval where there are people enough."""
-    pair = numbers.rows[name].means, numbers.rows[other].means
-    first, second = ({who: part[who] for who in part if who in comparison.subjects} for part in pair)
-    if len(first) < _FEWEST:
-        return _unbroken(f"{sum(first[who] - second[who] for who in first) / len(first):+.3f}")
-    return _unbroken(difference_text(paired_difference(first, second)))
-
-
-def _unbroken(text: str) -> str:
-    """Minus signs and gaps at which no browser breaks a number or an interval."""
-    return text.replace("-", "\N{MINUS SIGN}").replace(", ", f",{GAP}")
 
 
 def _table(lines: Sequence[Sequence[str]]) -> str:

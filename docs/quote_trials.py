@@ -8,18 +8,17 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from quote_differences import difference, difference_of
 
 from mne_specmoe.benchmark.report_rows import read_results
-from mne_specmoe.benchmark.report_tables import Comparison, TaskNumbers, task_numbers
-from mne_specmoe.benchmark.report_words import difference_text
-from mne_specmoe.benchmark.statistics import Difference, paired_difference
+from mne_specmoe.benchmark.report_tables import task_numbers
+from mne_specmoe.benchmark.statistics import paired_difference
 
 Scores = Mapping[str, float]
 
 _SIZES = {"quarter": "a quarter", "half": "half", "real": "all"}
 _MIXTURES = {"real": "recordings", "synthetic": "synthetic EEG", "both": "both"}
 _SHORT, _LONG = "300", "900"
-_FEWEST = 6  # people for an interval
 
 
 class LeftOut:
@@ -41,7 +40,6 @@ class LeftOut:
         for about in self.tasks.values():
             own, *random = (self._scores(about, name, readout) for name in about["scores"])
             control = {who: float(np.mean([each[who] for each in random])) for who in own}
-            difference = difference_text(paired_difference(own, control))
             lines.append(
                 [
                     about["title"],
@@ -49,7 +47,7 @@ class LeftOut:
                     about["windows"],
                     f"{_mean(own):.3f}",
                     ", ".join(f"{_mean(each):.3f}" for each in random),
-                    _minus(difference),
+                    difference_of(own, control),
                 ]
             )
         return lines
@@ -75,7 +73,11 @@ class Pretraining:
     @cached_property
     def control(self) -> Scores:
         """Mean of the scores that random experts have."""
-        return self._mean_scores([run for name, run in self.runs.items() if name.startswith("random_")])
+        return self._mean_scores(self._random)
+
+    @property
+    def _random(self) -> list[Mapping]:
+        return [run for name, run in self.runs.items() if name.startswith("random_")]
 
     def scaling(self) -> list[list[str]]:
         """One line per share of the corpus and number of steps."""
@@ -90,10 +92,10 @@ class Pretraining:
         lines = [head]
         for kind, steps in rows:
             runs = self.of(kind, steps)
-            difference = difference_text(paired_difference(self._mean_scores(runs), self.control))
             values = [_spread([run["rebuilt"] for run in runs])]
             values += [_spread([run["r2"][band] for run in runs]) for band in ("alpha", "beta")]
-            lines.append([words[kind], f"{self.hours[kind]:.1f}", steps, str(len(runs)), *values, _minus(difference)])
+            less_random = difference_of(self._mean_scores(runs), self.control)
+            lines.append([words[kind], f"{self.hours[kind]:.1f}", steps, str(len(runs)), *values, less_random])
         return lines
 
     def of(self, kind: str, steps: str) -> list[Mapping]:
@@ -116,7 +118,7 @@ class Pretraining:
                     axis.plot([hour] * len(each), [of(run) for run in each], "k.", markersize=3)
         self._finish(left, "error of what is rebuilt")
         self._finish(right, "R² of relative alpha")
-        random = np.mean([run["r2"]["alpha"] for name, run in self.runs.items() if name.startswith("random_")])
+        random = np.mean([run["r2"]["alpha"] for run in self._random])
         right.axhline(random, color="grey", linestyle=":", label="random experts")
         right.legend()
         return figure
@@ -127,8 +129,7 @@ class Pretraining:
         left, right = figure.subplots(1, 2)
         for place, kind in enumerate(_MIXTURES):
             runs = self.of(kind, _SHORT)
-            difference = paired_difference(self._mean_scores(runs), self.control)
-            mean, low, high = difference.interval
+            mean, low, high = paired_difference(self._mean_scores(runs), self.control).interval
             left.errorbar(place, mean, [[mean - low], [high - mean]], fmt="ko")
             right.plot([place] * len(runs), [run["r2"]["alpha"] for run in runs], "ko")
         left.axhline(0, color="grey", linestyle=":")
@@ -178,7 +179,7 @@ class Defaults:
             line = [numbers.facts["title"], str(len(all_of.subjects))]
             line.append(f"{numbers.rows[best].title}: {all_of.means[best]:.3f}")
             for name in (classifier, features):
-                line += [f"{all_of.means[name]:.3f}", _minus(_compare(numbers, all_of, name, best))]
+                line += [f"{all_of.means[name]:.3f}", difference(numbers, all_of, name, best)]
             lines.append(line + [f"{all_of.means[name]:.3f}" for name in bare])
         return lines
 
@@ -191,22 +192,9 @@ class Defaults:
                 for name in (f"default{suffix}", f"features{suffix}"):
                     for kind in ("", "@random"):
                         pair = f"{weights}-{name}{kind}", f"signal-{name}"
-                        line.append(_minus(_compare(numbers, numbers.everyone, *pair)))
+                        line.append(difference(numbers, numbers.everyone, *pair))
                 lines.append(line)
         return lines
-
-
-def _compare(numbers: TaskNumbers, comparison: Comparison, name: str, other: str) -> str:
-    pair = (numbers.rows[each].means for each in (name, other))
-    difference = _of_people(comparison, *pair)
-    if difference.n_subjects < _FEWEST:
-        return f"{difference.interval[0]:+.3f}"
-    return difference_text(difference)
-
-
-def _of_people(comparison: Comparison, first: Scores, second: Scores) -> Difference:
-    own, other = ({who: part[who] for who in part if who in comparison.subjects} for part in (first, second))
-    return paired_difference(own, other)
 
 
 def _mean(scores: Scores) -> float:
@@ -218,7 +206,3 @@ def _spread(values: Sequence[float]) -> str:
     if len(values) == 1:
         return f"{values[0]:.3f}"
     return f"{np.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "\N{MINUS SIGN}")

@@ -179,9 +179,9 @@ def test_hours_and_memory_follow_from_rates_and_further_segments(speed):
 
 
 def left_out(tmp_path, **scores):
-    """A file with one task of three people."""
-    about = {"title": "Rest or work", "windows": "all", "people": ["P1", "P2", "P3"]}
-    about["scores"] = {name: {"plain": values, "centred": values} for name, values in scores.items()}
+    """A file with one task of six people, of whom two each score alike."""
+    about = {"title": "Rest or work", "windows": "all", "people": [f"P{i}" for i in range(6)]}
+    about["scores"] = {name: {"plain": 2 * values, "centred": 2 * values} for name, values in scores.items()}
     (tmp_path / "left_out.json").write_text(json.dumps({"rest": about}), encoding="utf-8")
     return quote.LeftOut(tmp_path / "left_out.json")
 
@@ -190,7 +190,7 @@ def test_a_line_of_a_data_set_left_out_has_every_seed_and_the_difference_to_thei
     file = left_out(tmp_path, pretrained=[0.7, 0.8, 0.9], random0=[0.5, 0.6, 0.7], random1=[0.7, 0.8, 0.9])
     assert file.kinds == ("plain", "centred")
     _, line = file.table("plain")
-    assert line[:5] == ["Rest or work", "3", "all", "0.800", "0.600, 0.800"]
+    assert line[:5] == ["Rest or work", "6", "all", "0.800", "0.600, 0.800"]
     assert line[5].startswith("+0.100 [")
 
 
@@ -201,11 +201,12 @@ def test_scores_that_do_not_fit_the_people_are_an_error(tmp_path):
 
 
 def trials(tmp_path):
-    """A file of two people, with two seeds of everything short."""
-    people, run = ["P1", "P2"], {"rebuilt": 0.6, "r2": {"alpha": 0.9, "beta": 0.8}, "plain": [0.7, 0.9]}
+    """A file of six people, with two seeds of everything short."""
+    people = [f"P{i}" for i in range(6)]
+    run = {"rebuilt": 0.6, "r2": {"alpha": 0.9, "beta": 0.8}, "plain": 3 * [0.7, 0.9]}
     runs = {f"{kind}_300_{seed}": run for kind in ("real", "half", "quarter", "synthetic", "both") for seed in (0, 1)}
     runs |= {f"{kind}_900_0": {**run, "rebuilt": 0.5} for kind in ("real", "half", "quarter")}
-    runs |= {"random_0": {**run, "plain": [0.5, 0.5]}, "random_1": {**run, "plain": [0.7, 0.7]}}
+    runs |= {"random_0": {**run, "plain": 6 * [0.5]}, "random_1": {**run, "plain": 6 * [0.7]}}
     hours = {"real": 8.0, "half": 4.0, "quarter": 2.0, "synthetic": 6.0, "both": 14.0}
     (tmp_path / "trials.json").write_text(
         json.dumps({"people": people, "hours": hours, "runs": runs}), encoding="utf-8"

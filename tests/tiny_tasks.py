@@ -11,6 +11,7 @@ from mne_specmoe.benchmark.readers import EEGBCI_CHANNELS, EEGBCI_RUNS, FIST_RUN
 from mne_specmoe.benchmark.splits import by_session, by_subject, within_subject
 from mne_specmoe.benchmark.task_data import TaskData
 from mne_specmoe.benchmark.tasks import TASKS, Files, Task
+from mne_specmoe.data.synthetic import make_eeg
 
 SUBJECTS = tuple(f"P{number}" for number in range(6))
 
@@ -32,6 +33,14 @@ def noise_data(n_per_subject: int = 4, subjects=SUBJECTS, seed: int = 0) -> Task
         classes=("rest", "task"),
         digests=dict.fromkeys(subjects, "0"),
     )
+
+
+def eeg_data(subjects, seed: int) -> TaskData:
+    """EEG whose alpha is stronger where the label is 1."""
+    data = noise_data(n_per_subject=8, subjects=subjects)
+    X = make_eeg(len(data), 3, 200, random_state=seed)
+    alpha = np.sin(2 * np.pi * 10 * np.arange(200) / 200)
+    return data.with_signals((X + 4e-5 * data.y[:, None, None] * alpha).astype(np.float32))
 
 
 def tiny(name: str, subjects, n_folds: int = 3) -> Task:

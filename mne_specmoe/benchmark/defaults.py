@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mne_specmoe.benchmark.entries import DEFAULTS, Entry, Selected, Setting, predict_with
+from mne_specmoe.benchmark.entries import Entry, Selected, Setting, predict_with, random_control
 from mne_specmoe.benchmark.features import Weights, embed, pick_statistics
 from mne_specmoe.benchmark.scoring import Prediction
 from mne_specmoe.benchmark.task_data import TaskData
@@ -114,9 +114,10 @@ class Default:
         return data.subjects if self.is_centred else None
 
 
+# Kind → what it is, and whether it is the classifier.
 _KINDS = {
-    "default": ("default classifier", {"is_classifier": True}),
-    "features": ("default features + logistic regression", {"is_classifier": False}),
+    "default": ("default classifier", True),
+    "features": ("default features + logistic regression", False),
 }
 
 SIGNAL_NAME = "signal"
@@ -141,29 +142,23 @@ def default_entries(weights: Weights | None, name: str, title: str, **common) ->
         With weights, each followed by the same with random ones.
     """
     made = []
-    for kind, is_centred in ((kind, centred) for centred in (False, True) for kind in _KINDS):
-        text, options = _KINDS[kind]
-        suffix = DEFAULTS[list(_KINDS).index(kind) + len(_KINDS) * is_centred]
-        entry = Entry(
-            f"{name}-{suffix}",
-            f"{title}, {text}" + ", centred per subject" * is_centred,
-            "combined",
-            Default(weights, is_centred=is_centred, **options),
-            is_centred=is_centred,
-            adds_to=None if weights is None else f"{SIGNAL_NAME}-{suffix}",
-            **common,
-        )
-        made += [entry] if weights is None else [entry, _random(entry)]
+    for is_centred in (False, True):
+        for kind, (text, is_classifier) in _KINDS.items():
+            suffix = f"{kind}_centred" if is_centred else kind
+            fit = Default(weights, is_classifier, is_centred)
+            entry = Entry(
+                f"{name}-{suffix}",
+                f"{title}, {text}" + ", centred per subject" * is_centred,
+                "combined",
+                fit,
+                is_centred=is_centred,
+                adds_to=None if weights is None else f"{SIGNAL_NAME}-{suffix}",
+                **common,
+            )
+            made.append(entry)
+            if weights is not None:
+                made.append(random_control(entry, replace(fit, weights=replace(weights, is_random=True))))
     return made
-
-
-def _random(entry: Entry) -> Entry:
-    """The same with random experts."""
-    fit = replace(entry.fit, weights=replace(entry.fit.weights, is_random=True))
-    return replace(
-        entry, name=f"{entry.name}@random", title=f"{entry.title}, random weights", fit=fit, role="control",
-        control="random", control_of=entry.name, stochastic=True, training=None, weights_hash=None,
-    )  # fmt: skip
 
 
 SIGNAL: Sequence[Entry] = tuple(default_entries(None, SIGNAL_NAME, "SpecMoE without experts"))

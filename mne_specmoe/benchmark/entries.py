@@ -1,7 +1,7 @@
 """What takes part in the benchmark: estimators that are trained, selected on validation data, and asked to predict."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -216,6 +216,26 @@ class Entry:
     def on(self, dataset: str) -> "Entry":
         """The entry that runs on the tasks of a data set: itself, or the one that stands in for it."""
         return self.stand_ins[dataset] if self.stand_ins else self
+
+
+def random_control(entry: Entry, fit: Callable) -> Entry:
+    """Make the control of an entry that has random weights.
+
+    Parameters
+    ----------
+    entry : Entry
+        With trained ones.
+    fit : callable
+        What it does with random ones.
+
+    Returns
+    -------
+    control : Entry
+    """
+    return replace(
+        entry, name=f"{entry.name}@random", title=f"{entry.title}, random weights", fit=fit, role="control",
+        control="random", control_of=entry.name, stochastic=True, training=None, weights_hash=None,
+    )  # fmt: skip
 
 
 def spread(values: Sequence, n_most: int) -> list:

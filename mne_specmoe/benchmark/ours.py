@@ -22,6 +22,7 @@ from mne_specmoe.benchmark.entries import (
     Setting,
     fit_best,
     predict_with,
+    random_control,
     spread,
     suits_all,
     suits_classification,
@@ -297,7 +298,7 @@ def _added(logistic: Entry, title: str) -> list[Entry]:
         logistic, name=f"{weights_of(logistic.name)}-{ADDED}", title=f"{title}, frozen, added to classical features",
         role="combined", fit=fit, adds_to=CLASSICAL_FEATURES.name, is_probe=False,
     )  # fmt: skip
-    return [entry, _random(entry, replace(fit, weights=replace(fit.weights, is_random=True)))]
+    return [entry, random_control(entry, replace(fit, weights=replace(fit.weights, is_random=True)))]
 
 
 def _centred(logistic: Entry) -> list[Entry]:
@@ -316,15 +317,7 @@ def _controls(entry: Entry, fit: Probe | Head) -> list[Entry]:
         entry, name=f"{entry.name}@permuted", title=f"{entry.title}, permuted labels", fit=Permuted(fit),
         control="permuted", is_probe=False, role="control", stochastic=True, control_of=entry.name,
     )  # fmt: skip
-    return [_random(entry, replace(fit, weights=replace(fit.weights, is_random=True))), permuted_labels]
-
-
-def _random(entry: Entry, fit: Callable) -> Entry:
-    """The control of an entry that has random weights."""
-    return replace(
-        entry, name=f"{entry.name}@random", title=f"{entry.title}, random weights", fit=fit, role="control",
-        control="random", control_of=entry.name, stochastic=True, training=None, weights_hash=None,
-    )  # fmt: skip
+    return [random_control(entry, replace(fit, weights=replace(fit.weights, is_random=True))), permuted_labels]
 
 
 def _variants(weights: Weights, logistic: Entry, head: Entry) -> list[Entry]:

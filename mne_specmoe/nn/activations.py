@@ -83,13 +83,12 @@ class ActivationStatistics(Part):
         n_rows = 1 if channel_pooling else n_channels
         n_statistics = len(networks) * n_rows * sum(widths[stage] for stage, _ in self_readout)
         n_components = n_components if n_statistics else None
-        n_plain = n_components or n_statistics
         n_pairs = n_channels * (n_channels + 1) // 2 if stages else 0
         n_sets = len(networks) * len(stages)
-        super().__init__(n_plain + n_sets * n_pairs, n_sets=n_sets, size=n_channels or 0)
+        super().__init__((n_components or n_statistics) + n_sets * n_pairs, n_sets=n_sets, size=n_channels or 0)
         self.name, self.networks, self.widths = name, tuple(networks), dict(widths)
         self.readout, self.stages, self.channel_pooling = self_readout, stages, channel_pooling
-        self._n_plain, self._n_statistics, self.n_components = n_plain, n_statistics, n_components
+        self._n_statistics, self.n_components = n_statistics, n_components
         if n_components:
             self.register_buffer("centre", torch.zeros(n_statistics))
             self.register_buffer("components", torch.zeros(n_statistics, n_components))
@@ -102,7 +101,7 @@ class ActivationStatistics(Part):
     @property
     def n_plain(self) -> int:
         """See `Part`."""
-        return self._n_plain
+        return self.n_components or self._n_statistics
 
     def measure(self, x: Tensor, activations: Sequence[Mapping[str, Tensor]]) -> Tensor:
         """See `Part`; `activations` are those of each network, by stage [B, C, F, L]."""

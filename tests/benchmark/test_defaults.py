@@ -6,39 +6,31 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from specmoe_files import random_experts
-from tiny_tasks import noise_data
+from tiny_tasks import eeg_data
 
 from mne_specmoe import SpecMoEClassifier, SpecMoEFeaturizer
 from mne_specmoe.benchmark.defaults import SIGNAL, default_entries
 from mne_specmoe.benchmark.entries import BUDGETS, DEFAULTS, Setting
 from mne_specmoe.benchmark.features import Weights
 from mne_specmoe.benchmark.stated import weights_of
-from mne_specmoe.data.synthetic import make_eeg
 from mne_specmoe.estimators.specmoe import DEFAULT_PARTS
 
 NAMES = ["Fz", "Cz", "Pz"]
 
 
-def eeg(subjects, seed):
-    data = noise_data(n_per_subject=8, subjects=subjects)
-    X = make_eeg(len(data), 3, 200, random_state=seed)
-    alpha = np.sin(2 * np.pi * 10 * np.arange(200) / 200)
-    return data.with_signals((X + 4e-5 * data.y[:, None, None] * alpha).astype(np.float32))
-
-
 @pytest.fixture(scope="module")
 def training():
-    return eeg(("P0", "P1"), 0)
+    return eeg_data(("P0", "P1"), 0)
 
 
 @pytest.fixture(scope="module")
 def validation():
-    return eeg(("P2",), 1)
+    return eeg_data(("P2",), 1)
 
 
 @pytest.fixture(scope="module")
 def test():
-    return eeg(("P3", "P4"), 2)
+    return eeg_data(("P3", "P4"), 2)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from specmoe_files import random_experts
-from tiny_tasks import noise_data
+from tiny_tasks import eeg_data, noise_data
 
 from mne_specmoe import BrainRVQClassifier, SpecMoEClassifier, SpecMoEFeaturizer
 from mne_specmoe.benchmark.centring import centred_features
@@ -17,7 +17,6 @@ from mne_specmoe.benchmark.classical import CLASSICAL_FEATURES
 from mne_specmoe.benchmark.entries import BUDGETS, Setting, TaskFacts
 from mne_specmoe.benchmark.features import embed
 from mne_specmoe.benchmark.ours import Head, entries_of, permuted, starters
-from mne_specmoe.data.synthetic import make_eeg
 from mne_specmoe.loaders.specmoe import load_encoders
 
 STARTERS = {entry.name: entry for entry in starters()}
@@ -25,17 +24,9 @@ NAMES = ["Fz", "Cz", "Pz"]
 PARTS = (("P0", "P1", "P2"), ("P3", "P4"), ("P5",))
 
 
-def eeg(subjects, seed):
-    """EEG whose alpha is stronger where the label is 1."""
-    data = noise_data(n_per_subject=8, subjects=subjects)
-    X = make_eeg(len(data), 3, 200, random_state=seed)
-    alpha = np.sin(2 * np.pi * 10 * np.arange(200) / 200)
-    return data.with_signals((X + 4e-5 * data.y[:, None, None] * alpha).astype(np.float32))
-
-
 @pytest.fixture(scope="module")
 def parts():
-    return tuple(eeg(subjects, seed) for seed, subjects in enumerate(PARTS))
+    return tuple(eeg_data(subjects, seed) for seed, subjects in enumerate(PARTS))
 
 
 @pytest.fixture(scope="module")
